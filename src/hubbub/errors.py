@@ -1,0 +1,46 @@
+"""The exceptions of Hubbub: their type says who is to blame. Nothing here knows how an error is shown."""
+
+
+class HubbubError(Exception):
+    """The root of every exception that Hubbub raises on purpose."""
+
+
+class LocalError(HubbubError):
+    """The caller's bug: the API was used in a way that it does not allow."""
+
+
+class ConfigError(LocalError):
+    """A setting has a value that it cannot have; the message names the setting and the remedy."""
+
+
+class PeerError(HubbubError):
+    """The peer broke the protocol; the connection ends with `code`.
+
+    Args:
+        code: a WebSocket close code (RFC 6455, section 7.4).
+        reason: at most 123 bytes of UTF-8, sent to the peer.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class HandshakeError(HubbubError):
+    """A request that cannot become a WebSocket; it is answered with the HTTP `status`."""
+
+    def __init__(self, status: int, reason: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+
+
+class CommandError(HubbubError):
+    """A command that is refused: raise it in a handler, and the client gets an `error` with this code and message."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message

@@ -1,0 +1,164 @@
+"""The opening handshake (RFC 6455, section 4) as headers in, headers out, for a server or a client. No I/O."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from hubbub.errors import HandshakeError
+
+Headers = Iterable[tuple[bytes, bytes]]
+"""Names in lower case and values, as they stood on the wire."""
+
+VERSION: Final = b"13"
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """A valid request for a WebSocket.
+
+    Args:
+        key: the value of Sec-WebSocket-Key.
+        subprotocols: what the client offers, best first.
+        extensions: the value of Sec-WebSocket-Extensions, several joined by commas; may be empty.
+    """
+
+    key: bytes
+    subprotocols: tuple[str, ...]
+    extensions: str
+
+
+def accept_key(key: bytes) -> bytes:
+    """The value of Sec-WebSocket-Accept for a key (RFC 6455, section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+
+
+def read_upgrade(method: str, http_version: str, headers: Headers) -> Upgrade:
+    """Checks a request that has `Upgrade: websocket`.
+
+    Raises:
+        HandshakeError: 400, 405 or 426, with a reason for the response's body.
+    """
+    if method != "GET":
+        raise HandshakeError(405, "a WebSocket is opened with GET", ((b"allow", b"GET"),))
+    if http_version != "1.1":
+        raise HandshakeError(400, "a WebSocket is opened over HTTP/1.1")
+    values = _collect(headers)
+    if values.get(b"transfer-encoding") or values.get(b"content-length", [b"0"]) != [b"0"]:
+        raise HandshakeError(400, "a request for a WebSocket has no body")
+    if values.get(b"sec-websocket-version") != [VERSION]:
+        raise HandshakeError(426, "the WebSocket version is 13", ((b"sec-websocket-version", VERSION),))
+    keys = values.get(b"sec-websocket-key", [])
+    if len(keys) != 1 or not _is_key(keys[0]):
+        raise HandshakeError(400, "Sec-WebSocket-Key must be there once, with 16 bytes in base64")
+    subprotocols = _tokens(values.get(b"sec-websocket-protocol", []))
+    return Upgrade(keys[0], subprotocols, b", ".join(values.get(b"sec-websocket-extensions", [])).decode("ascii"))
+
+
+def _collect(headers: Headers) -> dict[bytes, list[bytes]]:
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        if name.startswith(b"sec-websocket-") and not value.isascii():
+            raise HandshakeError(400, f"{name.decode('ascii', 'replace')} is not ASCII")
+        values.setdefault(name, []).append(value.strip())
+    return values
+
+
+def _is_key(key: bytes) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except binascii.Error:
+        return False
+
+
+def _tokens(values: list[bytes]) -> tuple[str, ...]:
+    tokens = tuple(token.strip() for value in values for token in value.decode("ascii").split(","))
+    if not all(_TOKEN.fullmatch(token) for token in tokens) or len(set(tokens)) != len(tokens):
+        raise HandshakeError(400, "Sec-WebSocket-Protocol must hold distinct tokens")
+    return tokens
+
+
+def choose_subprotocol(offered: Sequence[str], supported: Sequence[str]) -> str | None:
+    """The client's first choice that we know; None when it offers none.
+
+    Raises:
+        HandshakeError: 400: it offers only ones that we do not know.
+    """
+    for subprotocol in offered:
+        if subprotocol in supported:
+            return subprotocol
+    if offered and supported:
+        raise HandshakeError(400, f"none of the sub-protocols is known; known are {', '.join(supported)}")
+    return None
+
+
+def encode_accept(upgrade: Upgrade, subprotocol: str | None, extensions: str, headers: Headers = ()) -> bytes:
+    """The bytes of the 101 response."""
+    lines = [
+        b"HTTP/1.1 101 Switching Protocols",
+        b"Upgrade: websocket",
+        b"Connection: Upgrade",
+        b"Sec-WebSocket-Accept: " + accept_key(upgrade.key),
+    ]
+    if subprotocol is not None:
+        lines.append(b"Sec-WebSocket-Protocol: " + subprotocol.encode("ascii"))
+    if extensions:
+        lines.append(b"Sec-WebSocket-Extensions: " + extensions.encode("ascii"))
+    lines += [name + b": " + value for name, value in headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def encode_refusal(status: int, reason: str, headers: Headers = ()) -> bytes:
+    """The bytes of a whole HTTP response that refuses a request and closes the connection."""
+    body = reason.encode() + b"\n"
+    lines = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode("ascii"),
+        b"content-type: text/plain; charset=utf-8",
+        b"content-length: %d" % len(body),
+        b"connection: close",
+        *(name + b": " + value for name, value in headers),
+    ]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def encode_request(host: str, path: str, key: bytes, subprotocols: Sequence[str] = (), extensions: str = "") -> bytes:
+    """The bytes of a client's request; `key` is 16 random bytes in base64."""
+    lines = [
+        f"GET {path} HTTP/1.1",
+        f"Host: {host}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Version: {VERSION.decode()}",
+        f"Sec-WebSocket-Key: {key.decode('ascii')}",
+    ]
+    if subprotocols:
+        lines.append(f"Sec-WebSocket-Protocol: {', '.join(subprotocols)}")
+    if extensions:
+        lines.append(f"Sec-WebSocket-Extensions: {extensions}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+
+
+def read_accept(head: bytes, key: bytes) -> dict[str, str]:
+    """The headers of the server's 101 response, names in lower case, for a client that sent `key`.
+
+    Raises:
+        HandshakeError: with the server's status when it refused; 502 when the response is not a valid acceptance.
+    """
+    status_line, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+    parts = status_line.split(" ", 2)
+    if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not parts[1].isdecimal():
+        raise HandshakeError(502, "the answer is not HTTP")
+    if parts[1] != "101":
+        raise HandshakeError(int(parts[1]), f"the server refused: {' '.join(parts[1:])}")
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if headers.get("sec-websocket-accept", "").encode("latin-1") != accept_key(key):
+        raise HandshakeError(502, "the answer does not prove that the server understood the handshake")
+    return headers
