@@ -1,0 +1,221 @@
+"""Every setting, its default and the reason for it; read from a TOML file, HUBBUB_* variables and the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, Final, get_args, get_type_hints
+
+from hubbub.errors import ConfigError
+
+PREFIX: Final = "HUBBUB_"
+Value = str | int | float | bool | None
+
+
+def _setting(default: Value, help: str, least: float | None = None) -> Any:
+    return field(default=default, metadata={"help": help, "least": least})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """Where the server listens and how it starts and stops."""
+
+    host: str = _setting("127.0.0.1", "address to listen on; only this machine unless you choose otherwise")
+    port: int = _setting(8080, "port to listen on; 0 takes a free one", 0)
+    broker: str = _setting("memory://", "where rooms keep their events; memory:// is gone with the process")
+    takeover: bool = _setting(True, "carry WebSockets past ASGI once they are open; faster, same behaviour")
+    loop: str = _setting("auto", "event loop: auto, asyncio or uvloop; auto takes uvloop where there is one")
+    backlog: int = _setting(2048, "connections that may wait to be accepted; the kernel's usual bound is 4096", 1)
+    handshake_seconds: float = _setting(5.0, "time for a request's head and handshake; honest clients take one", 1)
+    body_seconds: float = _setting(30.0, "time for a request's body; 64 KB over the slowest line in use", 1)
+    close_seconds: float = _setting(5.0, "time for a peer to answer a close frame", 1)
+    reconnect_ms: int = _setting(500, "what clients are told to wait after a restart, in milliseconds", 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one client may cost."""
+
+    rate_limit: float = _setting(10.0, "messages a second and connection; 0 for no limit. A fast typist sends 2", 0)
+    rate_burst: int = _setting(20, "messages at once before the rate counts; a client that catches up after a pause", 1)
+    rate_patience_seconds: float = _setting(3.0, "how long the rate may be exceeded before 1008", 0)
+    control_rate: float = _setting(10.0, "pings and pongs a second and connection; heartbeats need one in 30 s", 1)
+    control_burst: int = _setting(100, "pings and pongs at once before that rate counts", 1)
+    max_message_bytes: int = _setting(65536, "longest message; 30 times the longest chat message in UTF-8", 1)
+    max_buffered_bytes: int = _setting(262144, "bytes waiting for a slow reader; about 1,500 chat messages", 1024)
+    max_malformed: int = _setting(10, "malformed messages in a row before 4400", 1)
+    max_rooms: int = _setting(100, "rooms a connection may be in", 1)
+    max_backlog: int = _setting(32, "commands waiting for a connection's coroutine handler before reading pauses", 1)
+    max_header_count: int = _setting(128, "headers in a request; browsers send about 20", 1)
+    max_header_line_bytes: int = _setting(8192, "longest header line; as nginx", 64)
+    max_head_bytes: int = _setting(32768, "all of a request's head; as nginx's four buffers of 8 KB", 256)
+    max_url_bytes: int = _setting(8192, "longest request target; as nginx", 16)
+    max_body_bytes: int = _setting(65536, "longest body of an HTTP request; as a message", 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """How a dead peer is found."""
+
+    heartbeat_seconds: float = _setting(30.0, "between pings; shorter than the 60 s after which proxies cut", 0.05)
+    idle_seconds: float = _setting(0.0, "close connections that send no message for so long; 0 for never", 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """How rooms behave."""
+
+    history: int = _setting(1000, "events that memory:// keeps of a room", 1)
+    max_logs: int = _setting(10_000, "empty rooms whose events memory:// keeps", 0)
+    members_shown: int = _setting(200, "members listed in room_info; the rest by `presence`, a page at a time", 1)
+    presence_detail: int = _setting(1000, "above so many members only counts are announced, one a second", 1)
+    fanout_slice: int = _setting(512, "members written to before others get a turn; about 4 ms of send()", 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSocket:
+    """The protocol's extension."""
+
+    deflate: bool = _setting(True, "agree to permessage-deflate where a client offers it")
+    deflate_takeover: bool = _setting(False, "keep a window per connection: smaller messages for 300 KB of memory")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All settings of a node; the names are unique over all groups."""
+
+    server: Server = Server()
+    limits: Limits = Limits()
+    heartbeat: Heartbeat = Heartbeat()
+    rooms: Rooms = Rooms()
+    websocket: WebSocket = WebSocket()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting as the command line, the environment and the file see it."""
+
+    group: str
+    name: str
+    type: type
+    default: Value
+    help: str
+    least: float | None
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper()
+
+    @property
+    def option(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+def settings() -> Iterator[Setting]:
+    """Every setting there is, group by group."""
+    for group in fields(Config):
+        kind = type(getattr(Config(), group.name))
+        hints = get_type_hints(kind)
+        for item in fields(kind):
+            hint = hints[item.name]
+            plain = get_args(hint)[0] if isinstance(hint, UnionType) else hint
+            default: Value = getattr(kind(), item.name)
+            yield Setting(group.name, item.name, plain, default, item.metadata["help"], item.metadata["least"])
+
+
+def load(
+    options: Mapping[str, Value] | None = None,
+    environ: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> Config:
+    """The settings in force: an option beats a variable, a variable the file, the file the default.
+
+    Args:
+        options: by name, as given on the command line; None where not given.
+        environ: the environment; the process's own by default.
+        file: TOML with a table per group, such as `[limits]`.
+
+    Raises:
+        ConfigError: a setting that does not exist or cannot have its value; says which, where and why.
+    """
+    environ = os.environ if environ is None else environ
+    written = _read_file(file) if file else {}
+    groups: dict[str, dict[str, Value]] = {}
+    for setting in settings():
+        value: Value = None
+        for source, candidate in (
+            (setting.option, (options or {}).get(setting.name)),
+            (setting.variable, environ.get(setting.variable)),
+            (f"{file}: {setting.group}.{setting.name}", written.get(setting.group, {}).get(setting.name)),
+        ):
+            if candidate is not None:
+                value = _convert(setting, candidate, source)
+                groups.setdefault(setting.group, {})[setting.name] = value
+                break
+    changed: dict[str, Any] = {
+        name: dataclasses.replace(getattr(Config(), name), **values) for name, values in groups.items()
+    }
+    return dataclasses.replace(Config(), **changed)
+
+
+def _read_file(file: Path) -> dict[str, dict[str, Value]]:
+    try:
+        tables = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from error
+    known = {(setting.group, setting.name) for setting in settings()}
+    for group, table in tables.items():
+        if not isinstance(table, dict):
+            raise ConfigError(f"{file}: {group} stands outside of a table such as [server]")
+        for name in table:
+            if (group, name) not in known:
+                raise ConfigError(f"{file}: there is no setting {group}.{name}")
+    return tables
+
+
+_WORDS: Final = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
+
+
+def _convert(setting: Setting, value: Value, source: str) -> Value:
+    try:
+        converted = _typed(setting.type, value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{source}: {value!r} is not {_NAMES[setting.type]}") from None
+    if setting.least is not None and isinstance(converted, int | float) and not converted >= setting.least:
+        raise ConfigError(f"{source}: {converted} is less than {setting.least:g}")
+    return converted
+
+
+_NAMES: Final = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def _typed(kind: type, value: Value) -> Value:
+    if kind is bool:
+        return (
+            value if isinstance(value, bool) else _WORDS[str(value).lower()] if str(value).lower() in _WORDS else _no()
+        )
+    if isinstance(value, bool) or (kind is str and not isinstance(value, str)):
+        _no()
+    if kind is int and isinstance(value, float):
+        _no()
+    return value if kind is str else kind(value)
+
+
+def _no() -> bool:
+    raise ValueError

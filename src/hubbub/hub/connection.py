@@ -1,0 +1,140 @@
+"""One live connection to one client, as the hub and an application see it, whatever carries it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from hubbub.codes import NORMAL, NOT_IN_ROOM
+from hubbub.errors import CommandError
+from hubbub.wire.codec import EVENT
+from hubbub.wire.messages import Event
+from hubbub.wire.websocket import BINARY, TEXT
+
+if TYPE_CHECKING:
+    from hubbub.hub.dispatch import Call
+    from hubbub.hub.hub import Hub
+    from hubbub.hub.ports import Endpoint, Transport
+    from hubbub.hub.room import Room
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Connection:
+    """A client's connection.
+
+    Attributes:
+        id: a UUID, new with every connection; the `clientId` of the protocol.
+        username: under which it joined last; empty before.
+        rooms: the rooms it is in, the one joined last at the end.
+        remote: the peer's address and port, where known.
+        open: messages are taken and sent; False once it closes or is lost.
+    """
+
+    # One slot more is eight bytes a connection; what the hub keeps for itself begins with an underscore.
+    __slots__ = (
+        "_active_at",
+        "_alive",
+        "_backlog",
+        "_control_full_at",
+        "_data",
+        "_endpoint",
+        "_exceeded_at",
+        "_exceeded_since",
+        "_full_at",
+        "_hub",
+        "_malformed",
+        "_wheel_slot",
+        "id",
+        "open",
+        "remote",
+        "rooms",
+        "transport",
+        "username",
+    )
+
+    def __init__(self, hub: Hub, endpoint: Endpoint, transport: Transport, remote: tuple[str, int] | None) -> None:
+        self.id = hub.runtime.new_id()
+        self.username = ""
+        self.rooms: tuple[Room, ...] = ()
+        self.remote = remote
+        self.open = True
+        self.transport = transport
+        self._hub = hub
+        self._endpoint = endpoint
+        self._data: dict[str, object] | None = None
+        self._backlog: deque[Call] | None = None
+        self._alive = True
+        self._wheel_slot = 0
+        self._active_at = 0.0
+        self._full_at = 0.0
+        self._control_full_at = 0.0
+        self._exceeded_since = 0.0
+        self._exceeded_at = float("-inf")
+        self._malformed = 0
+
+    @property
+    def data(self) -> dict[str, object]:
+        """A place for what the application knows of this client."""
+        if self._data is None:
+            self._data = {}
+        return self._data
+
+    @property
+    def path(self) -> str:
+        """The path that it is connected to."""
+        return self._endpoint.path
+
+    def now_ms(self) -> int:
+        """The time of day of the node, Unix milliseconds."""
+        return self._hub.runtime.unix_ms()
+
+    def new_id(self) -> str:
+        """A random UUID, made cheaply."""
+        return self._hub.runtime.new_id()
+
+    @property
+    def room(self) -> Room:
+        """The room joined last.
+
+        Raises:
+            CommandError: `not_in_room`, which a handler may let pass as the command's answer.
+        """
+        if not self.rooms:
+            raise CommandError(NOT_IN_ROOM, "Join a room first")
+        return self.rooms[-1]
+
+    def join(self, room: str, username: str, *, keep: bool = False) -> Room:
+        """Enters a room; leaves those it is in, unless `keep`.
+
+        Raises:
+            CommandError: a name is empty or has characters that it must not have, or there are too many rooms.
+        """
+        return self._hub.join(self, room, username, keep=keep)
+
+    def leave(self, room: str) -> None:
+        """Leaves a room.
+
+        Raises:
+            CommandError: `not_in_room`.
+        """
+        self._hub.leave(self, room)
+
+    def send(self, event: Event | str | bytes) -> None:
+        """Sends to this client alone, at once, before what is published in this turn.
+
+        Args:
+            event: an Event; or a text or bytes, sent as they are, where an application speaks its own protocol.
+        """
+        if isinstance(event, Event):
+            self.transport.send((EVENT, _encode(event)))
+        elif isinstance(event, str):
+            self.transport.send((TEXT, event.encode()))
+        else:
+            self.transport.send((BINARY, event))
+
+    def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Leaves all rooms and begins the closing handshake; nothing more is received."""
+        self._hub.close(self, code, reason)

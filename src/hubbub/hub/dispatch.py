@@ -1,0 +1,267 @@
+"""From a message to its handler: plain functions inline, coroutines in order, and an answer for every error."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from inspect import isawaitable
+from typing import Any, Final, Union
+
+import msgspec
+
+from hubbub.codes import (
+    INTERNAL,
+    INTERNAL_ERROR,
+    INVALID_JSON,
+    INVALID_MESSAGE,
+    MALFORMED,
+    RATE_LIMITED,
+    UNKNOWN_TYPE,
+    UNSUPPORTED_DATA,
+)
+from hubbub.errors import CommandError
+from hubbub.hub.connection import Connection
+from hubbub.hub.hub import Hub
+from hubbub.hub.room import Publication
+from hubbub.wire.messages import Command, CommandId, Connected, Envelope, Error, Ok
+from hubbub.wire.messages import Warning as WarningEvent
+from hubbub.wire.websocket import BINARY, TEXT
+
+log: Final = logging.getLogger("hubbub")
+PROTOCOL_VERSION: Final = 1
+
+Result = Publication | None
+Handler = Callable[..., Result | Coroutine[Any, Any, Result]]
+"""Called with the connection and, where there is one, the command or message."""
+
+Call = tuple[Handler, tuple[Any, ...], Command | None]
+"""A handler, its arguments, and the command that it answers."""
+
+Hooks = Sequence[Handler]
+Malformed = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def run(connection: Connection, call: Call) -> None:
+    """Runs a handler now, or in its order when a coroutine of this connection is at work."""
+    backlog = connection._backlog
+    if backlog is not None:
+        backlog.append(call)
+        if len(backlog) >= connection._hub.config.limits.max_backlog:
+            connection.transport.pause_reading()
+        return
+    handler, arguments, command = call
+    try:
+        result = handler(*arguments)
+    except Exception as error:
+        fail(connection, command, error)
+        return
+    if result is None or isinstance(result, Publication):
+        if command is not None and command.id is not msgspec.UNSET:
+            answer(connection, command.id, result)
+    else:
+        connection._backlog = deque()
+        connection._hub.runtime.spawn(_work(connection, result, command))
+
+
+async def _work(connection: Connection, first: Coroutine[Any, Any, Result], command: Command | None) -> None:
+    """Awaits a coroutine handler and then runs what has come meanwhile, until nothing waits."""
+    backlog = connection._backlog
+    assert backlog is not None
+    await _settle(connection, first, command)
+    while backlog:
+        handler, arguments, command = backlog.popleft()
+        if not backlog:
+            connection.transport.resume_reading()
+        try:
+            result = handler(*arguments)
+        except Exception as error:
+            fail(connection, command, error)
+        else:
+            await _settle(connection, result, command)
+    connection._backlog = None
+
+
+async def _settle(
+    connection: Connection, result: Result | Coroutine[Any, Any, Result], command: Command | None
+) -> None:
+    try:
+        settled = await result if isawaitable(result) else result
+    except Exception as error:
+        fail(connection, command, error)
+    else:
+        if command is not None and command.id is not msgspec.UNSET:
+            answer(connection, command.id, settled)
+
+
+def answer(connection: Connection, id: CommandId, result: Result) -> None:
+    """Sends the `ok` of a command; behind a publication, once that is kept."""
+    if result is None:
+        connection.send(Ok(id))
+    else:
+        result.when_kept(lambda kept: connection.send(Ok(id, seq=msgspec.UNSET if kept.seq is None else kept.seq)))
+
+
+def fail(connection: Connection, command: Command | None, error: Exception) -> None:
+    """Answers a handler's exception: a CommandError with its own words, any other with an id to find it in the log."""
+    id = msgspec.UNSET if command is None else command.id
+    if isinstance(error, CommandError):
+        connection.send(Error(error.message, error.code, id))
+        return
+    correlation_id = report(connection, error)
+    connection.send(Error("Internal error", INTERNAL, id, correlation_id=correlation_id))
+
+
+def report(connection: Connection, error: Exception) -> str:
+    """Logs an application's exception once; returns the id under which it stands in the log."""
+    connection._hub.counters.handlers_failed += 1
+    correlation_id = connection._hub.runtime.new_id()
+    log.error("a handler failed: correlationId=%s path=%r", correlation_id, connection.path, exc_info=error)
+    return correlation_id
+
+
+class CommandEndpoint:
+    """A path that speaks Hubbub's protocol, in JSON or MessagePack.
+
+    Args:
+        hub: gives the protocol's figures.
+        path: where it is served.
+        handlers: what to call for each type of command.
+        connected, disconnected: called with each connection.
+        msgpack: MessagePack in binary messages instead of JSON in texts.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        path: str,
+        handlers: Mapping[type[Command], Handler],
+        connected: Hooks = (),
+        disconnected: Hooks = (),
+        *,
+        msgpack: bool = False,
+    ) -> None:
+        self.path = path
+        self.msgpack = msgpack
+        self._hub = hub
+        self._handlers = dict(handlers)
+        self._connected = connected
+        self._disconnected = disconnected
+        self._opcode = BINARY if msgpack else TEXT
+        commands: Any = Union[tuple(handlers)]
+        self._tags = {command.__struct_config__.tag for command in handlers}
+        self._decode: Callable[[bytes], Command]
+        self._decode_envelope: Callable[[bytes], Envelope]
+        if msgpack:
+            self._decode = msgspec.msgpack.Decoder(commands).decode
+            self._decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
+        else:
+            self._decode = msgspec.json.Decoder(commands).decode
+            self._decode_envelope = msgspec.json.Decoder(Envelope).decode
+
+    def opened(self, connection: Connection) -> None:
+        config = self._hub.config
+        heartbeat = round(config.heartbeat.heartbeat_seconds * 1000)
+        now = self._hub.runtime.unix_ms()
+        connection.send(Connected(connection.id, now, PROTOCOL_VERSION, heartbeat, config.limits.max_message_bytes))
+        for hook in self._connected:
+            run(connection, (hook, (connection,), None))
+
+    def receive(self, connection: Connection, opcode: int, payload: bytes) -> None:
+        if opcode != self._opcode:
+            self._hub.close(connection, UNSUPPORTED_DATA, "this sub-protocol has the other kind of frame")
+            return
+        try:
+            command = self._decode(payload)
+        except Malformed as error:
+            self._refuse(connection, payload, error)
+            return
+        connection._malformed = 0
+        run(connection, (self._handlers[type(command)], (connection, command), command))
+
+    def _refuse(self, connection: Connection, payload: bytes, error: Exception) -> None:
+        self._hub.counters.messages_malformed += 1
+        connection._malformed += 1
+        connection.send(self._diagnose(payload, error))
+        if connection._malformed >= self._hub.config.limits.max_malformed:
+            self._hub.close(connection, MALFORMED, "too many malformed messages")
+
+    def _diagnose(self, payload: bytes, error: Exception) -> Error:
+        """What is wrong with a message that could not be decoded."""
+        envelope = self._envelope(payload)
+        if envelope is None:
+            if isinstance(error, msgspec.ValidationError) and " - at `$." in str(error):
+                return Error(str(error), INVALID_MESSAGE)
+            return Error("Invalid JSON payload", INVALID_JSON)
+        if envelope.type not in self._tags:
+            return Error(f"There is no command {envelope.type[:40]!r}", UNKNOWN_TYPE, envelope.id)
+        return Error(str(error), INVALID_MESSAGE, envelope.id)
+
+    def _envelope(self, payload: bytes) -> Envelope | None:
+        try:
+            return self._decode_envelope(payload)
+        except Malformed:
+            return None
+
+    def limited(self, connection: Connection, payload: bytes, wait_ms: int, first: bool) -> None:
+        envelope = self._envelope(payload)
+        if first:
+            connection.send(WarningEvent(RATE_LIMITED, "Too many messages; this one was dropped", wait_ms))
+        if envelope is not None and envelope.id is not msgspec.UNSET:
+            connection.send(Error("Too many messages", RATE_LIMITED, envelope.id, wait_ms))
+
+    def closed(self, connection: Connection) -> None:
+        for hook in self._disconnected:
+            run(connection, (hook, (connection,), None))
+
+
+class RawEndpoint:
+    """A path on which the application speaks a text or binary protocol of its own.
+
+    Args:
+        handler: called with the connection and each message, a str or bytes.
+    """
+
+    msgpack: Final = False
+
+    def __init__(self, hub: Hub, path: str, handler: Handler, connected: Hooks = (), disconnected: Hooks = ()) -> None:
+        self.path = path
+        self._hub = hub
+        self._handler = handler
+        self._connected = connected
+        self._disconnected = disconnected
+
+    def opened(self, connection: Connection) -> None:
+        for hook in self._connected:
+            run(connection, (self._guard, (hook, connection), None))
+
+    def receive(self, connection: Connection, opcode: int, payload: bytes) -> None:
+        message = payload.decode() if opcode == TEXT else payload
+        run(connection, (self._guard, (self._handler, connection, message), None))
+
+    def limited(self, connection: Connection, payload: bytes, wait_ms: int, first: bool) -> None:
+        """Nothing is said: the application's protocol has no word for it."""
+
+    def closed(self, connection: Connection) -> None:
+        for hook in self._disconnected:
+            run(connection, (self._guard, (hook, connection), None))
+
+    def _guard(self, handler: Handler, *arguments: Any) -> Result | Coroutine[Any, Any, Result]:
+        """Calls a handler; its exception closes the connection, because there is no `error` event to send."""
+        connection = arguments[0]
+        try:
+            result = handler(*arguments)
+        except Exception as error:
+            self._fail(connection, error)
+            return None
+        return self._guard_coroutine(connection, result) if isawaitable(result) else None
+
+    async def _guard_coroutine(self, connection: Connection, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        try:
+            await coroutine
+        except Exception as error:
+            self._fail(connection, error)
+        return None
+
+    def _fail(self, connection: Connection, error: Exception) -> None:
+        self._hub.close(connection, INTERNAL_ERROR, f"correlationId={report(connection, error)}")

@@ -1,0 +1,68 @@
+"""How much one client may ask for: rates as GCRA, and what a name may hold. Time is passed in."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+from hubbub.codes import INVALID_NAME
+from hubbub.errors import CommandError
+
+REFUSED: Final = -1.0
+LONGEST_ROOM: Final = 50
+LONGEST_USERNAME: Final = 30
+# Separators of glob patterns and of Redis hash tags: inert today, and never worth the doubt.
+_NOT_IN_ROOMS: Final = frozenset("*{}")
+_BIDIRECTIONAL: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+class RateLimit:
+    """A token bucket whose whole state is one number, the time at which it is full again (GCRA, ITU-T I.371).
+
+    Args:
+        rate: tokens a second; 0 for no limit.
+        burst: tokens that a full bucket holds.
+    """
+
+    __slots__ = ("_interval", "_tolerance")
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._interval = 1.0 / rate if rate else 0.0
+        self._tolerance = self._interval * burst
+
+    def take(self, full_at: float, now: float) -> float:
+        """The bucket's new state, or REFUSED when it holds no token."""
+        taken = (full_at if full_at > now else now) + self._interval
+        return taken if taken - now <= self._tolerance else REFUSED
+
+    def wait(self, full_at: float, now: float) -> float:
+        """Seconds until the bucket holds a token; 0 when it does."""
+        return max(0.0, full_at + self._interval - self._tolerance - now)
+
+
+def clean_room(text: str) -> str:
+    """A room's name as the protocol has it: trimmed, at most 50 characters; may be empty.
+
+    Raises:
+        CommandError: it holds control or bidirectional-override characters, `*`, `{` or `}`.
+    """
+    return _clean(text, LONGEST_ROOM, _NOT_IN_ROOMS)
+
+
+def clean_username(text: str) -> str:
+    """A username as the protocol has it: trimmed, at most 30 characters; may be empty.
+
+    Raises:
+        CommandError: it holds control or bidirectional-override characters.
+    """
+    return _clean(text, LONGEST_USERNAME, frozenset())
+
+
+def _clean(text: str, longest: int, forbidden: frozenset[str]) -> str:
+    name = unicodedata.normalize("NFC", text.strip())[:longest]
+    if name.isalnum():  # the usual name needs no closer look
+        return name
+    for character in name:
+        if character in forbidden or character in _BIDIRECTIONAL or unicodedata.category(character) in ("Cc", "Cs"):
+            raise CommandError(INVALID_NAME, f"names must not hold {character!r}")
+    return name
