@@ -1,0 +1,192 @@
+"""What users write against: an application's handlers and hooks. It knows no server and no broker."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+
+from hubbub.codes import NOT_IN_ROOM
+from hubbub.config import Config
+from hubbub.errors import CommandError, LocalError
+from hubbub.hub.connection import Connection
+from hubbub.hub.dispatch import CommandEndpoint, Handler, RawEndpoint, Result
+from hubbub.hub.hub import Hub
+from hubbub.hub.ports import Endpoint
+from hubbub.hub.room import Room
+from hubbub.wire.codec import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
+from hubbub.wire.messages import Command, Join, Leave, Ok, Ping, Presence
+
+ASGIApp = Callable[
+    [
+        MutableMapping[str, Any],
+        Callable[[], Awaitable[MutableMapping[str, Any]]],
+        Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ],
+    Awaitable[None],
+]
+
+C = TypeVar("C", bound=Command)
+Outcome = Result | Coroutine[Any, Any, Result] | Coroutine[Any, Any, None]
+CommandHandler = Callable[[Connection, C], Outcome]
+Hook = Callable[[Connection], Coroutine[Any, Any, None] | None]
+RawHandler = Callable[[Connection, Any], Coroutine[Any, Any, None] | None]
+H = TypeVar("H", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path and what is spoken on it: an endpoint per sub-protocol, under None for clients that offer none."""
+
+    path: str
+    endpoints: dict[str | None, Endpoint]
+
+    @property
+    def subprotocols(self) -> tuple[str, ...]:
+        return tuple(name for name in self.endpoints if name is not None)
+
+
+@dataclass(slots=True)
+class _Raw:
+    """A path with a protocol of the application's own."""
+
+    path: str
+    handler: RawHandler
+    subprotocols: tuple[str, ...]
+
+
+class Hubbub:
+    """An application: what to do with commands, connections and paths.
+
+    Args:
+        path: where clients connect.
+    """
+
+    # Set by hubbub.node, which knows the concrete parts; this module need not.
+    build_asgi: ClassVar[Callable[[Hubbub, Config | None], ASGIApp]]
+
+    def __init__(self, path: str = "/ws") -> None:
+        self.path = path
+        self.mounts: list[tuple[str, ASGIApp]] = []
+        self._hub: Hub | None = None
+        self._raw: list[_Raw] = []
+        self._connected: list[Handler] = []
+        self._disconnected: list[Handler] = []
+        self._handlers: dict[type[Command], Handler] = {
+            Join: _join,
+            Leave: _leave,
+            Ping: _ping,
+            Presence: _presence,
+        }
+
+    def on(self, command: type[C]) -> Callable[[CommandHandler[C]], CommandHandler[C]]:
+        """Registers the handler of a command: `def handler(conn, command)`, plain or a coroutine function.
+
+        Plain functions run at once, coroutines of one connection in the order of its commands. What the handler
+        returns is answered where the command has an `id`: a publication once it is kept, None at once.
+        An exception is answered with `error`: a CommandError with its own code, any other with `internal`.
+
+        Raises:
+            LocalError: the command has a handler, or its type cannot be told from others on the wire.
+        """
+        tag = command.__struct_config__.tag
+        if any(tag == known.__struct_config__.tag for known in self._handlers):
+            raise LocalError(f"there is a handler for commands of type {tag!r} already")
+
+        def register(handler: CommandHandler[C]) -> CommandHandler[C]:
+            self._handlers[command] = handler
+            return handler
+
+        return register
+
+    def on_connect(self, hook: Hook) -> Hook:
+        """Registers a function that is called with each new connection, before its commands."""
+        self._connected.append(hook)
+        return hook
+
+    def on_disconnect(self, hook: Hook) -> Hook:
+        """Registers a function that is called with each connection once it has ended, after its commands."""
+        self._disconnected.append(hook)
+        return hook
+
+    def websocket(self, path: str, subprotocols: tuple[str, ...] = ()) -> Callable[[H], H]:
+        """Registers a path with a protocol of the application's own: `def handler(conn, message)`, a str or bytes.
+
+        It has the same limits, heartbeats and rooms; the application answers with `conn.send(str | bytes)`.
+        An exception closes the connection with 1011.
+        """
+
+        def register(handler: H) -> H:
+            self._raw.append(_Raw(path, handler, subprotocols))
+            return handler
+
+        return register
+
+    def mount(self, path: str, app: ASGIApp) -> None:
+        """Serves an ASGI application, such as static files, below a path."""
+        self.mounts.append((path, app))
+
+    def room(self, name: str) -> Room:
+        """A room by name, to publish into from outside of a handler; on the event loop's thread.
+
+        Raises:
+            LocalError: the application is not being served yet.
+        """
+        if self._hub is None:
+            raise LocalError("there are no rooms before the application is served")
+        return self._hub.room(name)
+
+    def asgi(self, config: Config | None = None) -> ASGIApp:
+        """The application as ASGI, to be mounted into another or run by any ASGI server.
+
+        Args:
+            config: the settings; those of the environment by default.
+        """
+        return type(self).build_asgi(self, config)
+
+    def bind(self, hub: Hub) -> list[Route]:
+        """Connects the application to the hub that runs it; called by the node. Returns what it serves."""
+        self._hub = hub
+        hooks = (self._connected, self._disconnected)
+        json = CommandEndpoint(hub, self.path, self._handlers, *hooks)
+        msgpack = CommandEndpoint(hub, self.path, self._handlers, *hooks, msgpack=True)
+        routes = [Route(self.path, {None: json, JSON_SUBPROTOCOL: json, MSGPACK_SUBPROTOCOL: msgpack})]
+        for raw in self._raw:
+            endpoint = RawEndpoint(hub, raw.path, raw.handler, *hooks)
+            routes.append(Route(raw.path, {None: endpoint, **dict.fromkeys(raw.subprotocols, endpoint)}))
+        return routes
+
+
+def _join(connection: Connection, command: Join) -> None:
+    room = connection.join(command.room, command.username, keep=command.keep)
+    connection.send(room.info(connection, command.id))
+    command.id = msgspec.UNSET  # room_info is the reply
+
+
+def _leave(connection: Connection, command: Leave) -> None:
+    connection.leave(command.room)
+
+
+def _ping(connection: Connection, command: Ping) -> None:
+    _reply(connection, command, timestamp=connection.now_ms())
+
+
+def _presence(connection: Connection, command: Presence) -> None:
+    room = _room_of(connection, command.room)
+    members = room.usernames(command.offset, command.limit)
+    _reply(connection, command, room=room.name, members=members, count=room.count)
+
+
+def _room_of(connection: Connection, name: str) -> Room:
+    for room in connection.rooms:
+        if room.name == name:
+            return room
+    raise CommandError(NOT_IN_ROOM, "Not in that room")
+
+
+def _reply(connection: Connection, command: Command, **fields: Any) -> None:
+    if command.id is not msgspec.UNSET:
+        connection.send(Ok(command.id, **fields))
+        command.id = msgspec.UNSET

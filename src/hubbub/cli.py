@@ -1,0 +1,126 @@
+"""The command line. A user's mistake is one line and exit code 2, never a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hubbub import __version__
+from hubbub.app import Hubbub
+from hubbub.config import Config, load, settings
+from hubbub.errors import ConfigError
+from hubbub.node import build_asgi, listen, serve
+
+CHAT = "hubbub.apps.chat:app"
+
+
+def _setting_options() -> list[click.Parameter]:
+    """An option for every setting there is."""
+    options: list[click.Parameter] = []
+    for setting in settings():
+        flag = f"{setting.option}/--no-{setting.option[2:]}" if setting.type is bool else setting.option
+        text = f"{setting.help} [{setting.variable}; default {setting.default}]"
+        options.append(click.Option([setting.name, flag], type=setting.type, default=None, help=text))
+    return options
+
+
+def load_app(target: str) -> Hubbub:
+    """The application that `module:name` names.
+
+    Raises:
+        ConfigError: there is none; says where the search ended.
+    """
+    module_name, separator, name = target.partition(":")
+    if not separator or not module_name or not name:
+        raise ConfigError(f"{target!r} is not of the form module:app")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # an import runs the user's code: whatever it raises, one line says so
+        raise ConfigError(f"cannot import {module_name}: {type(error).__name__}: {error}") from error
+    app = getattr(module, name, None)
+    if not isinstance(app, Hubbub):
+        what = "has no" if app is None else "has another kind of"
+        raise ConfigError(f"module {module_name} {what} {name!r}; it should be a Hubbub()")
+    return app
+
+
+def _serve(app: str, config_file: Path | None, **options: Any) -> None:
+    config = load(options, file=config_file)
+    asgi = build_asgi(load_app(app), config)
+    listener = listen(config)
+    _configure_logging()
+    click.echo(f"Hubbub serves {app} at {_url(config, listener.getsockname())}")
+    serve(asgi, config, listener)
+
+
+def _url(config: Config, address: tuple[Any, ...]) -> str:
+    host = f"[{config.server.host}]" if ":" in config.server.host else config.server.host
+    return f"http://{host}:{address[1]}"
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("hubbub").setLevel(logging.INFO)
+
+
+def _chat(url: str, room: str, username: str) -> None:
+    from hubbub.client import chat  # only this command needs it
+
+    asyncio.run(chat(url, room, username))
+
+
+def build() -> click.Group:
+    """The command line as click sees it."""
+    serve_command = click.Command(
+        "serve",
+        callback=_serve,
+        help=f"Serve an application: module:name of a Hubbub(), the chat ({CHAT}) by default.",
+        params=[
+            click.Argument(["app"], default=CHAT),
+            click.Option(
+                ["config_file", "--config"],
+                type=click.Path(path_type=Path),
+                envvar="HUBBUB_CONFIG",
+                help="a TOML file; options and HUBBUB_* variables beat it [HUBBUB_CONFIG]",
+            ),
+            *_setting_options(),
+        ],
+    )
+    chat_command = click.Command(
+        "chat",
+        callback=_chat,
+        help="Join a room from the terminal: type to talk, Ctrl+D to leave.",
+        params=[
+            click.Argument(["url"]),
+            click.Argument(["room"]),
+            click.Option(["username", "--name"], envvar="USER", default="guest", help="who you are [USER]"),
+        ],
+    )
+    group = click.Group("hubbub", commands=[serve_command, chat_command], help="Rooms in real time.")
+    return click.version_option(__version__)(group)
+
+
+def main() -> None:
+    """Runs the command line."""
+    try:
+        code = build().main(standalone_mode=False)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except ConfigError as error:
+        _fail(str(error))
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    else:
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str) -> None:
+    click.echo("hubbub: " + " ".join(message.split()), err=True)
+    sys.exit(2)

@@ -1,0 +1,236 @@
+"""A chat in the terminal, on the client side of `wire`: reconnects with backoff, says everything in plain lines."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import random
+import ssl
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from hubbub.codes import GOING_AWAY, MALFORMED, NORMAL, REMOVED, REPLACED
+from hubbub.errors import ConfigError, HandshakeError, PeerError
+from hubbub.wire.codec import JSON_SUBPROTOCOL
+from hubbub.wire.handshake import encode_request, read_accept
+from hubbub.wire.websocket import CLOSE, PING, PONG, TEXT, WebSocket, parse_close
+
+FIRST_DELAY_SECONDS: Final = 1.0
+LONGEST_DELAY_SECONDS: Final = 30.0
+JITTER: Final = 0.3
+CONNECT_SECONDS: Final = 10.0
+LONGEST_EVENT_BYTES: Final = 1 << 24
+READ_BYTES: Final = 1 << 16
+FINAL_CODES: Final = frozenset((NORMAL, GOING_AWAY, MALFORMED, REMOVED, REPLACED))
+
+
+class Closed(Exception):
+    """The server ended the connection."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code} {reason}".rstrip())
+        self.code = code
+
+
+def reconnect_delay(attempt: int, jitter: float) -> float:
+    """Seconds to wait before a try: 1 s doubling to 30 s, and up to 30 % more so that clients spread.
+
+    Args:
+        attempt: 0 for the first.
+        jitter: random, 0 to 1.
+    """
+    return min(FIRST_DELAY_SECONDS * 2.0 ** min(attempt, 30), LONGEST_DELAY_SECONDS) * (1 + JITTER * jitter)
+
+
+def socket_url(url: str) -> str:
+    """The WebSocket's URL for what people type: http becomes ws, and no path becomes /ws.
+
+    Raises:
+        ConfigError: it is not such a URL.
+    """
+    parts = urlsplit(url if "://" in url else f"ws://{url}")
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"{url!r}: {error}") from error
+    if scheme not in ("ws", "wss") or not parts.hostname or port == 0:
+        raise ConfigError(f"{url!r} is not a URL such as ws://localhost:8080/ws")
+    path = parts.path if parts.path not in ("", "/") else "/ws"
+    return parts._replace(scheme=scheme, path=path, fragment="").geturl()
+
+
+class ClientSocket:
+    """An open WebSocket to a Hubbub server, in JSON."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._wire = WebSocket(LONGEST_EVENT_BYTES, new_mask=lambda: os.urandom(4))
+
+    @classmethod
+    async def connect(cls, url: str) -> ClientSocket:
+        """Connects and shakes hands.
+
+        Raises:
+            OSError: the server cannot be reached.
+            HandshakeError: it refuses.
+        """
+        parts = urlsplit(url)
+        secure = parts.scheme == "wss"
+        context = ssl.create_default_context() if secure else None
+        port = parts.port or (443 if secure else 80)
+        async with asyncio.timeout(CONNECT_SECONDS):
+            reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=context)
+            key = base64.b64encode(os.urandom(16))
+            target = parts.path + (f"?{parts.query}" if parts.query else "")
+            writer.write(encode_request(parts.netloc.rpartition("@")[2], target, key, (JSON_SUBPROTOCOL,)))
+            try:
+                read_accept(await reader.readuntil(b"\r\n\r\n"), key)
+            except (HandshakeError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+                writer.close()
+                raise error if isinstance(error, HandshakeError) else HandshakeError(502, "no answer") from error
+        return cls(reader, writer)
+
+    def send(self, command: dict[str, Any]) -> None:
+        """Sends a command."""
+        self._writer.write(self._wire.send_message(TEXT, msgspec.json.encode(command)))
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """What the server sends, until it ends.
+
+        Raises:
+            Closed: with the server's code, or 1006 when the connection was lost.
+        """
+        while data := await self._reader.read(READ_BYTES):
+            for opcode, payload in self._wire.receive_data(data):
+                if opcode == TEXT:
+                    yield msgspec.json.decode(payload)
+                elif opcode == PING:
+                    self._writer.write(self._wire.send_message(PONG, payload))
+                elif opcode == CLOSE:
+                    code, reason = parse_close(payload)
+                    self._writer.write(self._wire.send_close(code, reason))
+                    raise Closed(code, reason)
+        raise Closed(1006, "connection lost")
+
+    async def close(self) -> None:
+        """Says goodbye."""
+        self._writer.write(self._wire.send_close(NORMAL))
+        self._writer.close()
+        with contextlib.suppress(OSError):  # it was gone already
+            await self._writer.wait_closed()
+
+
+def describe(event: dict[str, Any]) -> str | None:
+    """An event as a line for the terminal; None for what is not shown. Control characters do not reach the terminal."""
+    match event:
+        case {"type": "message", "username": name, "text": text}:
+            line = f"{name}: {text}"
+        case {"type": "room_info", "room": room, "count": count, "members": members}:
+            line = f"* {room}: {count} here: {', '.join(members)}"
+        case {"type": "user_joined", "username": name, "memberCount": count}:
+            line = f"* {name} joined ({count} here)"
+        case {"type": "user_left", "username": name, "memberCount": count}:
+            line = f"* {name} left ({count} here)"
+        case {"type": "error" | "warning", "message": message}:
+            line = f"! {message}"
+        case _:
+            return None
+    return "".join(character if character.isprintable() else "�" for character in line)
+
+
+class TerminalChat:
+    """One person in one room.
+
+    Args:
+        url: the server's WebSocket.
+        show: prints a line.
+    """
+
+    def __init__(self, url: str, room: str, username: str, show: Callable[[str], None]) -> None:
+        self._url = url
+        self._room = room
+        self._username = username
+        self._show = show
+        self._socket: ClientSocket | None = None
+        self._attempt = 0
+
+    async def run(self, lines: asyncio.StreamReader) -> None:
+        """Talks until the lines end or the server says that it is over."""
+        typing = asyncio.create_task(self._type(lines))
+        listening = asyncio.create_task(self._listen())
+        done, pending = await asyncio.wait((typing, listening), return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        if self._socket is not None:
+            await self._socket.close()
+        for task in done:
+            task.result()
+
+    async def _type(self, lines: asyncio.StreamReader) -> None:
+        while line := await lines.readline():
+            text = line.decode(errors="replace").strip()
+            if not text:
+                continue
+            if self._socket is None:
+                self._show("! not connected; say it again later")
+            else:
+                self._socket.send({"type": "message", "text": text})
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._converse()
+            except HandshakeError as error:
+                if error.status < 500 and error.status != 429:
+                    raise ConfigError(str(error)) from error
+                why = str(error)
+            except Closed as closed:
+                if closed.code in FINAL_CODES:
+                    return
+                why = str(closed)
+            except (OSError, TimeoutError, PeerError) as error:
+                why = str(error) or type(error).__name__
+            self._socket = None
+            delay = reconnect_delay(self._attempt, random.random())  # noqa: S311 -- spreads clients, guards nothing
+            self._attempt += 1
+            self._show(f"! {why}; next try in {delay:.0f} s")
+            await asyncio.sleep(delay)
+
+    async def _converse(self) -> None:
+        socket = await ClientSocket.connect(self._url)
+        socket.send({"type": "join", "room": self._room, "username": self._username})
+        async for event in socket.events():
+            if event.get("type") == "room_info":
+                self._socket, self._attempt = socket, 0
+            line = describe(event)
+            if line is not None:
+                self._show(line)
+
+
+async def chat(url: str, room: str, username: str) -> None:
+    """Joins a room from the terminal; standard input is what is said.
+
+    Raises:
+        ConfigError: the URL is none, or the server refuses for good.
+    """
+    lines = asyncio.StreamReader()
+    threading.Thread(target=_pump, args=(asyncio.get_running_loop(), lines), daemon=True).start()
+    await TerminalChat(socket_url(url), room, username, lambda line: print(line, flush=True)).run(lines)  # noqa: T201
+
+
+def _pump(loop: asyncio.AbstractEventLoop, lines: asyncio.StreamReader) -> None:
+    """Standard input to the loop, line by line, on a thread of its own: it may be a terminal, a pipe or a file."""
+    with contextlib.suppress(RuntimeError):  # the chat is over
+        for line in sys.stdin.buffer:
+            loop.call_soon_threadsafe(lines.feed_data, line)
+        loop.call_soon_threadsafe(lines.feed_eof)

@@ -1,0 +1,215 @@
+"""Builds a node from a config and runs it: the only file that picks concrete parts."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final, Literal
+
+import uvicorn
+from starlette.routing import BaseRoute, Mount, Router
+from starlette.routing import WebSocketRoute as StarletteRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+import hubbub.config
+from hubbub.app import Hubbub
+from hubbub.brokers.memory import MemoryBroker
+from hubbub.config import Config
+from hubbub.errors import ConfigError, HandshakeError
+from hubbub.hub.hub import Hub
+from hubbub.hub.ports import Broker
+from hubbub.transports.asgi import WebSocketRoute, refuse
+from hubbub.transports.http import HttpProtocol
+from hubbub.transports.websocket import WebSocketProtocol
+
+log: Final = logging.getLogger("hubbub")
+RANDOM_BLOCK_BYTES: Final = 4096
+# A full collection over 100,000 connections stalls the loop; what lives long is freed by reference counting.
+GC_THRESHOLDS: Final = (50_000, 20, 1000)
+
+
+class RandomIds:
+    """UUIDs (version 4) from the kernel's randomness, taken in blocks: a third of the cost of uuid.uuid4()."""
+
+    def __init__(self) -> None:
+        self._block = b""
+        self._position = 0
+
+    def __call__(self) -> str:
+        if self._position >= len(self._block):
+            self._block, self._position = os.urandom(RANDOM_BLOCK_BYTES), 0
+        digits = self._block[self._position : self._position + 16].hex()
+        self._position += 16
+        variant = "89ab"[int(digits[16], 16) & 3]
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+class AsyncioRuntime:
+    """hub.ports.Runtime on an asyncio event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.new_id = RandomIds()
+        self.monotonic = time.monotonic
+
+    def unix_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._loop.call_soon(callback)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def settle(self, seconds: float) -> None:
+        """Waits for the coroutines under way, and cancels those that take longer."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+
+class Node:
+    """An application at work on one event loop: starts with the first request or the ASGI lifespan.
+
+    Args:
+        app: what is served.
+        config: the settings in force.
+    """
+
+    def __init__(self, app: Hubbub, config: Config) -> None:
+        self.hub: Hub | None = None
+        self._app = app
+        self._config = config
+        self._broker_scheme = broker_scheme(config.server.broker)
+        self._router: Router | None = None
+        self._runtime: AsyncioRuntime | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._router or self.start())(scope, receive, send)
+
+    def start(self) -> Router:
+        """Builds the hub and its routes, and begins to tick."""
+        loop = asyncio.get_running_loop()
+        self._runtime = AsyncioRuntime(loop)
+        self.hub = Hub(self._runtime, self._broker(self._runtime), self._config)
+        hub = self.hub
+        routes: list[BaseRoute] = [
+            StarletteRoute(route.path, WebSocketRoute(hub, route.endpoints)) for route in self._app.bind(hub)
+        ]
+        routes += [Mount(path, app=app) for path, app in self._app.mounts]
+        self._router = Router(routes, default=_not_found, lifespan=self._lifespan)
+        self._tick(loop)
+        return self._router
+
+    def _broker(self, runtime: AsyncioRuntime) -> Broker:
+        return MemoryBroker(runtime.new_id, self._config.rooms.history, self._config.rooms.max_logs)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        assert self.hub is not None
+        self._timer = loop.call_later(self.hub.tick_seconds, self._tick, loop)
+        self.hub.tick()
+
+    @asynccontextmanager
+    async def _lifespan(self, _: object) -> AsyncIterator[None]:
+        yield
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Ends every connection with 1012 and waits for handlers, each within a bounded time."""
+        assert self.hub is not None
+        assert self._runtime is not None
+        self.hub.close_all()
+        await self._runtime.settle(self._config.server.close_seconds)
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def broker_scheme(url: str) -> str:
+    """The kind of broker that a URL names.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme != "memory":
+        raise ConfigError(f"broker {url!r}: known is memory://")
+    return scheme
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await refuse(scope, receive, send, HandshakeError(404, "no such path"))
+    elif scope["type"] == "http":
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"10")]
+        await send({"type": "http.response.start", "status": 404, "headers": headers})
+        await send({"type": "http.response.body", "body": b"Not Found\n"})
+
+
+def build_asgi(app: Hubbub, config: Config | None = None) -> ASGIApp:
+    """The application as ASGI."""
+    return Node(app, config or hubbub.config.load())
+
+
+def listen(config: Config) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        ConfigError: the address cannot be had; says why.
+    """
+    host, port = config.server.host, config.server.port
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}") from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _loop(name: str) -> Literal["auto", "asyncio", "uvloop"]:
+    match name:
+        case "auto" | "asyncio" | "uvloop":
+            return name
+        case _:
+            raise ConfigError(f"loop {name!r}: known are auto, asyncio and uvloop")
+
+
+def serve(app: ASGIApp, config: Config, listener: socket.socket) -> None:
+    """Serves on a bound socket until SIGINT or SIGTERM; the process is given to it."""
+    http = type("NodeHttpProtocol", (HttpProtocol,), {"settings": config})
+    ws = type("NodeWebSocketProtocol", (WebSocketProtocol,), {"settings": config})
+    settings = uvicorn.Config(
+        app,
+        http=http,
+        ws=ws,
+        loop=_loop(config.server.loop),
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=config.server.backlog,
+        ws_max_size=config.limits.max_message_bytes,
+        timeout_graceful_shutdown=round(config.server.close_seconds) + 1,
+    )
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    uvicorn.Server(settings).run(sockets=[listener])
+
+
+Hubbub.build_asgi = staticmethod(build_asgi)

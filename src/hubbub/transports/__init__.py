@@ -1,0 +1,1 @@
+"""What carries connections between sockets and the hub."""

@@ -1,0 +1,174 @@
+"""The hub's WebSocket routes as ASGI: handed over where the server can, over receive and send elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any, Final
+
+from hubbub.codes import INTERNAL_ERROR, MESSAGE_TOO_BIG
+from hubbub.errors import HandshakeError
+from hubbub.hub.hub import Hub
+from hubbub.hub.ports import Endpoint
+from hubbub.transports.loop import TAKEOVER
+from hubbub.wire.codec import EVENT, Batch, Item, json_to_msgpack
+from hubbub.wire.handshake import choose_subprotocol
+from hubbub.wire.websocket import BINARY, TEXT
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class AsgiCodec:
+    """Items as `websocket.send` messages, made once for all connections that share the codec."""
+
+    def __init__(self, *, msgpack: bool) -> None:
+        self._msgpack = msgpack
+
+    def encode(self, items: Sequence[Item]) -> list[Message]:
+        return [self._message(kind, payload) for kind, payload in items]
+
+    def _message(self, kind: int, payload: bytes) -> Message:
+        if kind == EVENT and self._msgpack:
+            return {"type": "websocket.send", "bytes": json_to_msgpack(payload)}
+        if kind in (EVENT, TEXT):
+            return {"type": "websocket.send", "text": payload.decode()}
+        return {"type": "websocket.send", "bytes": payload}
+
+
+_CODECS: Final = {msgpack: AsgiCodec(msgpack=msgpack) for msgpack in (False, True)}
+
+
+class WebSocketRoute:
+    """One path as an ASGI application.
+
+    Args:
+        hub: where its connections go.
+        endpoints: what is spoken, by sub-protocol; under None for clients that offer none.
+    """
+
+    def __init__(self, hub: Hub, endpoints: Mapping[str | None, Endpoint]) -> None:
+        self._hub = hub
+        self._endpoints = endpoints
+        self._subprotocols = tuple(name for name in endpoints if name is not None)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        try:
+            subprotocol = choose_subprotocol(scope["subprotocols"], self._subprotocols)
+        except HandshakeError as error:
+            await refuse(scope, receive, send, error)
+            return
+        endpoint = self._endpoints[subprotocol]
+        take_over = scope.get("extensions", {}).get(TAKEOVER) if self._hub.config.server.takeover else None
+        if take_over is not None:
+            take_over(self._hub, endpoint, subprotocol)
+            return
+        transport = AsgiTransport(self._hub, send, msgpack=endpoint.msgpack)
+        await transport.run(receive, endpoint, subprotocol, scope.get("client"))
+
+
+async def refuse(scope: Message, receive: Receive, send: Send, error: HandshakeError) -> None:
+    """Answers a request for a WebSocket with an HTTP status; with 403 where the server knows no other."""
+    await receive()
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close"})
+        return
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), *error.headers]
+    await send({"type": "websocket.http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": error.reason.encode() + b"\n"})
+
+
+class AsgiTransport:
+    """Carries a connection of the hub over ASGI messages (hub.ports.Transport)."""
+
+    def __init__(self, hub: Hub, send: Send, *, msgpack: bool) -> None:
+        self._hub = hub
+        self._send = send
+        self._codec = _CODECS[msgpack]
+        self._loop = asyncio.get_running_loop()
+        self._outgoing: list[Message] = []
+        self._outgoing_bytes = 0
+        self._arrived = asyncio.Event()
+        self._reading = asyncio.Event()
+        self._reading.set()
+        self._closing = False
+
+    async def run(
+        self, receive: Receive, endpoint: Endpoint, subprotocol: str | None, client: Sequence[Any] | None
+    ) -> None:
+        """Accepts, and carries messages until one side ends it."""
+        await receive()
+        await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+        self._connection = self._hub.open(endpoint, self, (client[0], client[1]) if client else None)
+        reader = self._loop.create_task(self._read(receive))
+        writer = self._loop.create_task(self._write())
+        try:
+            await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
+            if writer.done() and not reader.done():
+                await asyncio.wait((reader,), timeout=self._hub.config.server.close_seconds)
+        finally:
+            self._closing = True
+            self._hub.lost(self._connection)
+            for task in (reader, writer):
+                task.cancel()
+            await asyncio.gather(reader, writer, return_exceptions=True)
+
+    async def _read(self, receive: Receive) -> None:
+        longest = self._hub.config.limits.max_message_bytes
+        while True:
+            await self._reading.wait()
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            text = message.get("text")
+            payload = message["bytes"] if text is None else text.encode()
+            if len(payload) > longest:  # a server with a greater limit than ours
+                self._hub.close(self._connection, MESSAGE_TOO_BIG, f"message longer than {longest} bytes")
+            else:
+                self._hub.receive(self._connection, BINARY if text is None else TEXT, payload)
+
+    async def _write(self) -> None:
+        """Sends what is put into the queue, until a close is in it."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            outgoing, self._outgoing, self._outgoing_bytes = self._outgoing, [], 0
+            for message in outgoing:
+                await self._send(message)
+                if message["type"] == "websocket.close":
+                    return
+
+    def deliver(self, batch: Batch) -> None:
+        self._put(batch.encode(self._codec), sum(len(payload) for _, payload in batch.items))
+
+    def send(self, item: Item) -> None:
+        self._put(self._codec.encode((item,)), len(item[1]))
+
+    def _put(self, messages: list[Message], size: int) -> None:
+        if self._closing:
+            return
+        self._outgoing += messages
+        self._outgoing_bytes += size
+        self._arrived.set()
+        if self._outgoing_bytes > self._hub.config.limits.max_buffered_bytes:
+            self._loop.call_soon(self._hub.close_slow, self._connection)
+
+    def ping(self) -> None:
+        """The server under ASGI has heartbeats of its own and ends what is dead: here nobody can ask."""
+        self._loop.call_soon(self._hub.pong, self._connection)
+
+    def pause_reading(self) -> None:
+        self._reading.clear()
+
+    def resume_reading(self) -> None:
+        self._reading.set()
+
+    def close(self, code: int, reason: str) -> None:
+        if not self._closing:
+            self._closing = True
+            self._outgoing.append({"type": "websocket.close", "code": code, "reason": reason})
+            self._arrived.set()
+
+    def abort(self) -> None:
+        self.close(INTERNAL_ERROR, "")

@@ -1,0 +1,274 @@
+"""An open WebSocket on a socket: frames to messages for the hub, or for an ordinary ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from hubbub.config import Config
+from hubbub.errors import PeerError
+from hubbub.hub.connection import Connection
+from hubbub.hub.hub import Hub
+from hubbub.hub.ports import Endpoint
+from hubbub.transports.loop import Shared, linger
+from hubbub.wire.codec import Batch, FrameCodec, Item
+from hubbub.wire.websocket import BINARY, FIN, PING, PONG, TEXT, WebSocket, encode_frame, parse_close
+
+PING_FRAME: Final = encode_frame(FIN | PING, b"")
+ABNORMAL: Final = 1006
+
+
+class FrameProtocol(asyncio.BufferedProtocol):
+    """An open WebSocket: bytes in, messages to the subclass; closes and fails as RFC 6455 says."""
+
+    __slots__ = ("_connections", "_settings", "_shared", "_slot", "_socket", "_wire")
+
+    def __init__(
+        self, socket: asyncio.Transport, wire: WebSocket, shared: Shared, settings: Config, connections: set[Any]
+    ) -> None:
+        self._socket = socket
+        self._wire = wire
+        self._shared = shared
+        self._settings = settings
+        self._connections = connections
+        self._slot = -1
+        connections.add(self)
+
+    # asyncio's side
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._shared.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.receive(bytes(self._shared.buffer[:nbytes]))
+
+    def receive(self, data: bytes) -> None:
+        """Bytes of the peer."""
+        try:
+            for opcode, payload in self._wire.receive_data(data):
+                if opcode <= BINARY:
+                    if not self._wire.close_sent:
+                        self._on_message(opcode, payload)
+                elif opcode == PING:
+                    if self._on_control() and not self._wire.close_sent:
+                        self._socket.write(self._wire.send_message(PONG, payload))
+                elif opcode == PONG:
+                    if self._on_control():
+                        self._on_pong()
+                else:
+                    self._closed_by_peer(payload)
+        except PeerError as error:
+            self._fail(error)
+
+    def eof_received(self) -> None:
+        pass
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended(ABNORMAL, "")
+
+    # The ends
+
+    def _closed_by_peer(self, payload: bytes) -> None:
+        code, reason = parse_close(payload)
+        self._write_close(code, reason)
+        self._socket.close()
+        self._on_lost(code, reason)
+
+    def _fail(self, error: PeerError) -> None:
+        """The peer broke the protocol: say so, and read no more of it (RFC 6455, section 7.1.7)."""
+        self._write_close(error.code, error.reason)
+        linger(self._socket, self._shared, self._settings.server.close_seconds)
+        self._ended(error.code, error.reason)
+
+    def close(self, code: int, reason: str) -> None:
+        if not self._wire.close_sent:
+            self._write_close(code, reason)
+            self._slot = self._shared.put(self, self._settings.server.close_seconds)
+
+    def abort(self) -> None:
+        self._wire.close_sent = True
+        self._socket.abort()
+
+    def expire(self) -> None:
+        """The peer did not answer our close frame."""
+        self._slot = -1
+        self._socket.abort()
+
+    def shutdown(self) -> None:
+        """uvicorn stops."""
+        self._on_shutdown()
+
+    def _write_close(self, code: int, reason: str) -> None:
+        self._socket.write(self._wire.send_close(code, reason))
+
+    def _ended(self, code: int, reason: str) -> None:
+        self._wire.close_sent = True
+        if self._slot >= 0:
+            self._shared.discard(self, self._slot)
+            self._slot = -1
+        self._connections.discard(self)
+        self._on_lost(code, reason)
+
+    # The subclass's side
+
+    def _on_message(self, opcode: int, payload: bytes) -> None:
+        raise NotImplementedError
+
+    def _on_control(self) -> bool:
+        """Whether a ping or pong may be taken note of."""
+        raise NotImplementedError
+
+    def _on_pong(self) -> None:
+        raise NotImplementedError
+
+    def _on_lost(self, code: int, reason: str) -> None:
+        """Nothing more comes; may be called more than once."""
+        raise NotImplementedError
+
+    def _on_shutdown(self) -> None:
+        raise NotImplementedError
+
+
+class HubTransport(FrameProtocol):
+    """Carries a connection of the hub (hub.ports.Transport); about 200 bytes beside asyncio's own."""
+
+    __slots__ = ("_codec", "_connection", "_hub")
+
+    _connection: Connection
+
+    def __init__(
+        self,
+        socket: asyncio.Transport,
+        wire: WebSocket,
+        shared: Shared,
+        connections: set[Any],
+        hub: Hub,
+        codec: FrameCodec,
+    ) -> None:
+        super().__init__(socket, wire, shared, hub.config, connections)
+        self._hub = hub
+        self._codec = codec
+        socket.set_write_buffer_limits(high=hub.config.limits.max_buffered_bytes)
+
+    def open(self, endpoint: Endpoint, remote: tuple[str, int] | None) -> None:
+        """Introduces the connection to the hub."""
+        self._connection = self._hub.open(endpoint, self, remote)
+
+    def deliver(self, batch: Batch) -> None:
+        if not self._wire.close_sent:
+            self._socket.write(batch.encode(self._codec))
+
+    def send(self, item: Item) -> None:
+        if not self._wire.close_sent:
+            self._socket.write(self._codec.encode((item,)))
+
+    def ping(self) -> None:
+        if not self._wire.close_sent:
+            self._socket.write(PING_FRAME)
+
+    def pause_reading(self) -> None:
+        if not self._socket.is_closing():
+            self._socket.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._socket.is_closing():
+            self._socket.resume_reading()
+
+    def pause_writing(self) -> None:
+        asyncio.get_running_loop().call_soon(self._hub.close_slow, self._connection)
+
+    def resume_writing(self) -> None:
+        pass
+
+    def _on_message(self, opcode: int, payload: bytes) -> None:
+        self._hub.receive(self._connection, opcode, payload)
+
+    def _on_control(self) -> bool:
+        return self._hub.control(self._connection)
+
+    def _on_pong(self) -> None:
+        self._hub.pong(self._connection)
+
+    def _on_lost(self, code: int, reason: str) -> None:
+        self._hub.lost(self._connection)
+
+    def _on_shutdown(self) -> None:
+        self._hub.close_all()
+
+
+class AsgiBridge(FrameProtocol):
+    """Carries an ordinary ASGI WebSocket: messages wait in a queue of one until the application asks."""
+
+    __slots__ = ("_alive", "_arrived", "_interval", "_messages", "_writable")
+
+    def __init__(
+        self, socket: asyncio.Transport, wire: WebSocket, shared: Shared, settings: Config, connections: set[Any]
+    ) -> None:
+        super().__init__(socket, wire, shared, settings, connections)
+        self._messages: list[dict[str, Any]] = []
+        self._arrived = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._alive = True
+        self._slot = shared.put(self, settings.heartbeat.heartbeat_seconds)
+
+    async def next_message(self) -> dict[str, Any]:
+        """The next `websocket.receive` or `websocket.disconnect`."""
+        while not self._messages:
+            self._arrived.clear()
+            await self._arrived.wait()
+        message = self._messages[0]
+        if message["type"] == "websocket.receive":
+            del self._messages[0]
+        if not self._messages and not self._socket.is_closing():
+            self._socket.resume_reading()
+        return message
+
+    async def send_message(self, opcode: int, payload: bytes) -> None:
+        """Sends a message once the peer has taken enough of those before."""
+        await self._writable.wait()
+        if self._wire.close_sent:
+            raise OSError("the WebSocket is closed")
+        self._socket.write(self._wire.send_message(opcode, payload))
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def expire(self) -> None:
+        if self._wire.close_sent or not self._alive:
+            super().expire()
+            return
+        self._alive = False
+        self._socket.write(PING_FRAME)
+        self._slot = self._shared.put(self, self._settings.heartbeat.heartbeat_seconds)
+
+    def close(self, code: int, reason: str) -> None:
+        self._shared.discard(self, self._slot)
+        super().close(code, reason)
+
+    def _on_message(self, opcode: int, payload: bytes) -> None:
+        content = {"text": payload.decode()} if opcode == TEXT else {"bytes": payload}
+        self._put({"type": "websocket.receive", **content})
+        if not self._socket.is_closing():
+            self._socket.pause_reading()
+
+    def _on_control(self) -> bool:
+        return True
+
+    def _on_pong(self) -> None:
+        self._alive = True
+
+    def _on_lost(self, code: int, reason: str) -> None:
+        self._writable.set()
+        if not self._messages or self._messages[-1]["type"] != "websocket.disconnect":
+            self._put({"type": "websocket.disconnect", "code": code, "reason": reason})
+
+    def _on_shutdown(self) -> None:
+        self.close(1012, f"after={self._settings.server.reconnect_ms}")
+
+    def _put(self, message: dict[str, Any]) -> None:
+        self._messages.append(message)
+        self._arrived.set()

@@ -1,0 +1,145 @@
+"""uvicorn's HTTP protocol with the limits it lacks: deadlines, sizes of head and body, ASCII headers."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from hubbub.config import Config
+from hubbub.transports.loop import linger, shared_by
+from hubbub.wire.handshake import encode_refusal
+
+LINGER_SECONDS: Final = 2.0
+
+
+class _Refused(Exception):
+    """Stops the parser; the response is chosen already."""
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One HTTP connection, until it closes or becomes a WebSocket.
+
+    Attributes:
+        settings: the limits; a node serves with a subclass that has its own.
+    """
+
+    settings: ClassVar[Config] = Config()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._shared = shared_by(self.loop)
+        self._slot: int | None = None
+        self._refusal: tuple[int, str] | None = None
+        self._head_bytes = 0
+        self._header_bytes = 0
+        self._body_bytes = 0
+        self._in_head = True
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._start_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._clear_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head and self._refusal is None:
+            self._head_bytes += len(data)
+            if self._head_bytes > self.settings.limits.max_head_bytes:
+                self._refusal = (431, f"the head is longer than {self.settings.limits.max_head_bytes} bytes")
+                self.send_400_response("")
+
+    # The parser's callbacks; an exception in one comes out of `data_received` as a call of `send_400_response`.
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._start_head()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > self.settings.limits.max_url_bytes:
+            self._refuse(414, f"the request target is longer than {self.settings.limits.max_url_bytes} bytes")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        limits = self.settings.limits
+        size = len(name) + len(value) + 4
+        self._header_bytes += size
+        if size > limits.max_header_line_bytes:
+            self._refuse(431, f"a header is longer than {limits.max_header_line_bytes} bytes")
+        if len(self.headers) >= limits.max_header_count:
+            self._refuse(431, f"more than {limits.max_header_count} headers")
+        if self._header_bytes > limits.max_head_bytes:
+            self._refuse(431, f"the head is longer than {limits.max_head_bytes} bytes")
+        if not value.isascii():  # the parser itself refuses control characters, folded lines and bare LF
+            self._refuse(400, "a header has bytes that are not ASCII")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._check_length()
+        self._set_deadline(self.settings.server.body_seconds)
+        super().on_headers_complete()
+
+    def _check_length(self) -> None:
+        """Refuses a body that is too long before any of it is read; the parser knows that the length is one number."""
+        for name, value in self.headers:
+            if name == b"content-length" and int(value) > self.settings.limits.max_body_bytes:
+                self._refuse(413, f"the body is longer than {self.settings.limits.max_body_bytes} bytes")
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes > self.settings.limits.max_body_bytes:
+            self._refuse(413, f"the body is longer than {self.settings.limits.max_body_bytes} bytes")
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._clear_deadline()
+        self._head_bytes = 0
+        super().on_message_complete()
+
+    def _refuse(self, status: int, reason: str) -> None:
+        self._refusal = (status, reason)
+        raise _Refused
+
+    # Ends
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what the parser or a limit refuses, and ends the connection."""
+        status, reason = self._refusal or (400, msg)
+        if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
+            self.transport.write(encode_refusal(status, reason))
+        transport = self.transport
+        self.connection_lost(ConnectionAbortedError(reason))
+        linger(transport, self._shared, LINGER_SECONDS)
+
+    def handle_websocket_upgrade(self) -> None:
+        self._clear_deadline()
+        super().handle_websocket_upgrade()
+        # The parser and its callbacks refer to each other; 15,000 of these would wait for the collector.
+        self.parser = None  # type: ignore[assignment]
+
+    # Deadlines
+
+    def _start_head(self) -> None:
+        self._in_head = True
+        self._header_bytes = 0
+        self._body_bytes = 0
+        self._set_deadline(self.settings.server.handshake_seconds)
+
+    def _set_deadline(self, seconds: float) -> None:
+        self._clear_deadline()
+        self._slot = self._shared.put(self, seconds)
+
+    def _clear_deadline(self) -> None:
+        if self._slot is not None:
+            self._shared.discard(self, self._slot)
+            self._slot = None
+
+    def expire(self) -> None:
+        """The request did not arrive in time."""
+        self._slot = None
+        self._refusal = (408, "the request did not arrive in time")
+        self.send_400_response("")

@@ -1,0 +1,108 @@
+"""What transports share: a loop's read buffer and wheel of deadlines, and how a connection is ended."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+from weakref import WeakKeyDictionary
+
+from hubbub.hub.heartbeat import Wheel
+
+READ_BUFFER_BYTES: Final = 256 * 1024
+TICK_SECONDS: Final = 0.25
+LONGEST_SECONDS: Final = 120.0
+TAKEOVER: Final = "hubbub.takeover"
+"""The ASGI extension under which a server offers to hand a WebSocket over: a callable (hub, endpoint, subprotocol)."""
+
+
+class Expiring(Protocol):
+    """Something with a deadline."""
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        ...
+
+
+class Shared:
+    """One event loop's read buffer and deadlines.
+
+    Attributes:
+        buffer: where bytes arrive; they are taken out before the callback returns.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.buffer = memoryview(bytearray(READ_BUFFER_BYTES))
+        self._loop = loop
+        self._wheel: Wheel[Expiring] = Wheel(round(LONGEST_SECONDS / TICK_SECONDS))
+        self._pending = 0
+        self._ticking = False
+
+    def put(self, entry: Expiring, seconds: float) -> int:
+        """Sets a deadline, accurate to a quarter of a second; returns the slot, to take it back."""
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_later(TICK_SECONDS, self._tick)
+        return self._wheel.put(entry, round(seconds / TICK_SECONDS) + 1)
+
+    def discard(self, entry: Expiring, slot: int) -> None:
+        """Takes a deadline back."""
+        self._wheel.discard(entry, slot)
+
+    def _tick(self) -> None:
+        for entry in self._wheel.tick():
+            entry.expire()
+        self._ticking = len(self._wheel) > 0
+        if self._ticking:
+            self._loop.call_later(TICK_SECONDS, self._tick)
+
+
+_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, Shared] = WeakKeyDictionary()
+
+
+def shared_by(loop: asyncio.AbstractEventLoop) -> Shared:
+    """What the connections of this loop share."""
+    shared = _shared.get(loop)
+    if shared is None:
+        shared = _shared[loop] = Shared(loop)
+    return shared
+
+
+class Lingering(asyncio.BufferedProtocol):
+    """Reads and forgets until the peer is gone or time is up.
+
+    A socket that is closed with unread bytes resets the connection, and our last words would be lost with it.
+    """
+
+    __slots__ = ("_shared", "_slot", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, shared: Shared, seconds: float) -> None:
+        self._transport = transport
+        self._shared = shared
+        self._slot = shared.put(self, seconds)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._shared.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        pass
+
+    def eof_received(self) -> None:
+        pass
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._shared.discard(self, self._slot)
+
+    def expire(self) -> None:
+        self._transport.abort()
+
+
+def linger(transport: asyncio.Transport, shared: Shared, seconds: float) -> None:
+    """Ends our side of a connection so that what was written last arrives; the transport's protocol is done with."""
+    if transport.is_closing():
+        return
+    if not transport.can_write_eof():  # TLS says goodbye by itself
+        transport.close()
+        return
+    transport.resume_reading()
+    transport.write_eof()
+    transport.set_protocol(Lingering(transport, shared, seconds))
