@@ -1,0 +1,31 @@
+"""Servers that many tests share; each is started once, when it is first asked for."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tests.support.server import FAST, Server, serve
+
+
+class Servers(Protocol):
+    """Starts a server, or finds the one that runs already with the same options."""
+
+    def __call__(self, host: str = FAST, *options: str) -> Server: ...
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    folder: Path = tmp_path_factory.mktemp("servers")
+    running: dict[tuple[str, ...], Server] = {}
+    with ExitStack() as stack:
+
+        def start(host: str = FAST, *options: str) -> Server:
+            key = (host, *options)
+            if key not in running or running[key].process.poll() is not None:
+                running[key] = stack.enter_context(serve(folder, host, *options))
+            return running[key]
+
+        yield start

@@ -1,0 +1,81 @@
+"""What the tests serve: the chat, and beside it handlers and paths that exercise the rest of the public face."""
+
+import asyncio
+
+from hubbub import Command, CommandError, Connection, Event, Publication
+from hubbub.apps.chat import app as app
+
+
+class Fail(Command, tag="fail"):
+    """A handler with a bug."""
+
+
+class FailLater(Command, tag="fail_later"):
+    """A coroutine handler with a bug."""
+
+
+class Refuse(Command, tag="refuse"):
+    """A handler that refuses."""
+
+
+class Slow(Command, tag="slow"):
+    """A coroutine handler that takes its time and then publishes."""
+
+    text: str
+    seconds: float = 0.05
+
+
+class Stated(Event, tag="stated"):
+    text: str
+
+
+class State(Command, tag="state"):
+    """A plain handler that publishes at once; answers when it is kept."""
+
+    text: str
+
+
+@app.on(Fail)
+def fail(conn: Connection, command: Fail) -> None:
+    raise RuntimeError("a bug in a handler")
+
+
+@app.on(FailLater)
+async def fail_later(conn: Connection, command: FailLater) -> None:
+    await asyncio.sleep(0)
+    raise RuntimeError("a bug in a coroutine handler")
+
+
+@app.on(Refuse)
+def refuse(conn: Connection, command: Refuse) -> None:
+    raise CommandError("no", "not today")
+
+
+@app.on(Slow)
+async def slow(conn: Connection, command: Slow) -> Publication:
+    await asyncio.sleep(command.seconds)
+    return conn.room.publish(Stated(command.text))
+
+
+@app.on(State)
+def state(conn: Connection, command: State) -> Publication:
+    return conn.room.publish(Stated(command.text))
+
+
+@app.websocket("/echo", subprotocols=("echo.v1",))
+def echo(conn: Connection, message: str | bytes) -> None:
+    conn.send(message)
+
+
+@app.websocket("/fail")
+async def fail_raw(conn: Connection, message: str | bytes) -> None:
+    raise RuntimeError("a bug in a handler of an own protocol")
+
+
+@app.websocket("/relay")
+def relay(conn: Connection, message: str | bytes) -> None:
+    """An own protocol with rooms: the first text names the room, the rest goes to the others in it."""
+    if not conn.rooms:
+        conn.join(str(message), "anonymous")
+    else:
+        conn.room.publish(message, exclude=conn)

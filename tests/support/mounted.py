@@ -1,0 +1,22 @@
+"""The tests' application inside of somebody else's, with an ordinary ASGI WebSocket route beside it."""
+
+from fastapi import FastAPI, WebSocket
+
+from tests.support.application import app as hub_app
+
+application = FastAPI()
+
+
+@application.get("/hello")
+def hello() -> dict[str, str]:
+    return {"hello": "world"}
+
+
+@application.websocket("/ordinary")
+async def ordinary(websocket: WebSocket) -> None:
+    await websocket.accept()
+    async for text in websocket.iter_text():
+        await websocket.send_text(text.upper())
+
+
+application.mount("/hub", hub_app.asgi())

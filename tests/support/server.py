@@ -1,0 +1,136 @@
+"""Servers as processes of their own, on free ports of the loopback address."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+START_SECONDS = 20.0
+STOP_SECONDS = 20.0
+
+CHAT = "hubbub.apps.chat:app"
+TESTED = "tests.support.application:app"
+PLAIN = "tests.support.plain:application"
+
+# How the same application can be hosted: four ways of Hubbub's own server, and two servers that are not ours.
+FAST = "fast path"
+FAST_ASYNCIO = "fast path on asyncio's loop"
+ASGI = "plain ASGI on our server"
+UVICORN = "plain ASGI on uvicorn with websockets"
+HYPERCORN = "plain ASGI on hypercorn"
+HOSTS = (FAST, FAST_ASYNCIO, ASGI, UVICORN, HYPERCORN)
+OWN_HOSTS = (FAST, ASGI)
+
+
+@dataclass
+class Server:
+    """A server that runs.
+
+    Attributes:
+        output: where its standard output and error go.
+    """
+
+    host: str
+    port: int
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return self.output.read_text(errors="replace")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ends the process and returns its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def command(host: str, port: int, options: tuple[str, ...], target: str) -> list[str]:
+    python = [sys.executable, "-m"]
+    hubbub = [*python, "hubbub", "serve", target, "--port", str(port)]
+    match host:
+        case "fast path":
+            return [*hubbub, *options]
+        case "fast path on asyncio's loop":
+            return [*hubbub, "--loop", "asyncio", *options]
+        case "plain ASGI on our server":
+            return [*hubbub, "--no-takeover", *options]
+        case "plain ASGI on uvicorn with websockets":
+            return [*python, "uvicorn", PLAIN, "--port", str(port), "--ws", "websockets", "--log-level", "warning"]
+        case "plain ASGI on hypercorn":
+            return [*python, "hypercorn", PLAIN, "--bind", f"127.0.0.1:{port}", "--log-level", "WARNING"]
+        case _:
+            raise ValueError(host)
+
+
+def environment(options: tuple[str, ...]) -> dict[str, str]:
+    """Options as variables, for servers that have a command line of their own."""
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("HUBBUB_")}
+    for name, value in zip(options[::2], options[1::2], strict=False):
+        variables["HUBBUB_" + name[2:].upper().replace("-", "_")] = value
+    return {**variables, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+def wait_until_listening(port: int, process: subprocess.Popen[bytes], output: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended with {process.returncode}: {output.read_text()}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise RuntimeError(f"the server did not listen within {START_SECONDS} s: {output.read_text()}")
+
+
+@contextmanager
+def serve(
+    folder: Path, host: str = FAST, *options: str, target: str = TESTED, port: int | None = None
+) -> Iterator[Server]:
+    """Runs a server until the block ends; `options` are `--name value` pairs of `hubbub serve`."""
+    port = port or free_port()
+    output = folder / f"server-{port}-{time.monotonic_ns()}.log"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            command(host, port, options, target),
+            cwd=ROOT,
+            env=environment(options),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    server = Server(host, port, process, output)
+    try:
+        wait_until_listening(port, process, output)
+        yield server
+    finally:
+        server.stop()
