@@ -3,7 +3,9 @@
 import asyncio
 
 from hubbub import Command, CommandError, Connection, Event, Publication
-from hubbub.apps.chat import app as app
+from hubbub.apps.chat import app
+
+__all__ = ["app"]
 
 
 class Fail(Command, tag="fail"):
