@@ -60,8 +60,8 @@ format: $(VENV)/.dev
 conformance: $(VENV)/.dev
 	$(BIN)/python tests/conformance/autobahn.py
 
-bench: $(VENV)/.serve
-	$(BIN)/python benchmarks/bench.py --output build/bench/RESULTS.md
+bench:
+	$(PYTHON) benchmarks/bench.py --python "$$(command -v $(PYTHON))" --output build/bench/RESULTS.md
 
 lock: $(VENV)/.dev
 	$(BIN)/pip install --quiet uv

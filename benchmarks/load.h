@@ -1,0 +1,113 @@
+/* What the parts of the load generator share; it holds no code. See README.md for how to run it. */
+#ifndef HUBBUB_LOAD_H
+#define HUBBUB_LOAD_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { MAX_PIDS = 16, MAX_CLIENTS = 19000, MAX_INFLIGHT = 64, TEXT_BYTES = 64 };
+
+/* A server that is silent for this long while an answer is due has failed the run. */
+#define ANSWER_SECONDS 20.0
+
+struct options {
+    const char *scenario;
+    const char *host;
+    const char *path;
+    const char *header; /* one extra request header, such as "Authorization: Bearer x"; may be NULL */
+    struct sockaddr_in address;
+    int pids[MAX_PIDS];
+    int pid_count;
+    int clients, inflight, rooms, size, idle, room, churn, connecting;
+    double seconds, warmup_seconds, probe_ms;
+};
+
+/* ---- load_measure.c: clocks, CPU time, memory, percentiles ---- */
+
+struct snapshot {
+    double wall_s, server_cpu_s, load_cpu_s;
+    uint64_t server_bytes;
+};
+
+/* Log-linear buckets of nanoseconds: 64 per power of two, so a percentile is at most 1.6 % too high. */
+enum { HISTOGRAM_STEPS = 64, HISTOGRAM_BUCKETS = 64 * 42 };
+struct histogram {
+    uint64_t total, max_ns;
+    uint32_t bucket[HISTOGRAM_BUCKETS];
+};
+
+double now_seconds(void);
+uint64_t now_ns(void);
+void measure(const struct options *options, struct snapshot *out);
+void histogram_add(struct histogram *histogram, uint64_t nanoseconds);
+double histogram_ms(const struct histogram *histogram, double quantile);
+_Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- load_net.c: WebSocket clients on one epoll ---- */
+
+enum client_state { CLIENT_FREE, CLIENT_CONNECTING, CLIENT_UPGRADING, CLIENT_JOINING, CLIENT_JOINED, CLIENT_CLOSING };
+
+struct client {
+    int fd;
+    uint8_t state;
+    uint16_t stash_size;
+    uint32_t received;   /* chat messages so far: the n-th is the room's n-th, in every client of the room */
+    uint64_t skip_bytes; /* rest of a frame that has been classified already */
+    uint8_t *stash;      /* start of a frame or of the HTTP answer that is not complete yet */
+    char room[24];
+};
+
+/* The scenario in charge; any of these may be NULL. */
+struct hooks {
+    void (*on_message)(int index, const uint8_t *payload, size_t size);
+};
+
+struct network {
+    const struct options *options;
+    struct hooks hooks;
+    struct client *clients;
+    int capacity;
+    int epoll_fd;
+    int unfinished; /* between connect() and room_info */
+    int joined;
+    int open;
+    uint64_t opened_total;
+    uint64_t turn_ns;    /* the time when the current read returned */
+    uint64_t frames;     /* frames of any kind, to notice silence */
+    uint64_t deliveries; /* chat messages received */
+    double last_frame_s;
+};
+
+extern struct network net;
+
+int dial(const struct options *options, bool nonblocking, uint64_t ordinal);
+size_t upgrade_request(const struct options *options, char *out, size_t capacity);
+size_t masked_frame(uint8_t *out, uint8_t opcode, const void *payload, size_t size);
+void net_start(const struct options *options, struct hooks hooks, int capacity);
+void net_open(int index, const char *room_format, int room);
+void net_close(int index);
+void net_send_text(int index, const char *text);
+void net_turn(int timeout_ms);
+
+/* ---- load_scenarios.c, load_stall.c: what is measured ---- */
+
+struct result {
+    struct snapshot begin, end;
+    uint64_t messages, deliveries;
+    const struct histogram *latency; /* NULL: none is reported */
+    char extra[640];                 /* further JSON members, each with a leading comma */
+};
+
+void connect_range(int first, int count, const char *room_format, int per_room);
+void turn_until(double deadline_s);
+void settle(double quiet_s);
+void chat_text(char out[TEXT_BYTES + 64], int index);
+void run_fanout(const struct options *options, struct result *result);
+void run_pairs(const struct options *options, struct result *result);
+void run_idle(const struct options *options, struct result *result);
+void run_storm(const struct options *options, struct result *result);
+void run_stall(const struct options *options, struct result *result);
+
+#endif
