@@ -178,7 +178,9 @@ class Room:
     def flush(self) -> None:
         """Has the broker keep what is to be kept of this turn, and then delivers all of it."""
         pending, self._pending = self._pending, []
-        newcomers, self._newcomers = self._newcomers, {}
+        newcomers = self._newcomers
+        if newcomers:
+            self._newcomers = {}
         entries = [publication.payload for publication in pending if publication.keep]
         if entries:
             self._hub.broker.append(self.name, entries, lambda seq: self._deliver(pending, newcomers, seq))
@@ -187,7 +189,7 @@ class Room:
 
     def _deliver(self, pending: list[Publication], newcomers: dict[Connection, int], seq: int) -> None:
         items: list[Item] = []
-        special = dict(newcomers)
+        special = newcomers.copy()
         for publication in pending:
             if publication.keep:
                 items.append((EVENT, b"%b%b%d}" % (publication.payload[:-1], self._seq_prefix, seq)))
@@ -199,9 +201,7 @@ class Room:
                 items.append((publication.kind, publication.payload))
             if publication.exclude is not None:
                 special.setdefault(publication.exclude, 0)
-        personal = {
-            connection: Batch(_seen_by(connection, first, pending, items)) for connection, first in special.items()
-        }
+        personal = {who: Batch(_seen_by(who, first, pending, items)) for who, first in special.items()}
         self._hub.counters.events_published += len(items)
         self._fan_out(Batch(items), personal)
 

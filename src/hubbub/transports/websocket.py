@@ -66,6 +66,7 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._socket: asyncio.Transport = transport
+        self._client = get_remote_addr(transport)
         self._slot = self._shared.put(self, self.settings.server.handshake_seconds)
         self._state.connections.add(self)  # type: ignore[arg-type]
 
@@ -122,7 +123,7 @@ class WebSocketProtocol(asyncio.Protocol):
             "http_version": "1.1",
             "scheme": "wss" if is_ssl(self._socket) else "ws",
             "server": get_local_addr(self._socket),
-            "client": get_remote_addr(self._socket),
+            "client": self._client,
             "root_path": self._root_path,
             "path": self._root_path + unquote(path),
             "raw_path": (self._root_path + path).encode("latin-1"),
@@ -164,7 +165,7 @@ class WebSocketProtocol(asyncio.Protocol):
         codec = make(msgpack=endpoint.msgpack, deflater=deflater)
         carrier = HubTransport(self._socket, wire, self._shared, self._state.connections, hub, codec)
         self._accept(carrier, subprotocol, extensions)
-        carrier.open(endpoint, get_remote_addr(self._socket))
+        carrier.open(endpoint, self._client)
         self._feed_early(carrier)
 
     def _negotiate(self, config: Config) -> tuple[Inflater | None, Deflater | None, str]:

@@ -45,13 +45,16 @@ class FrameCodec:
         deflater: deflates what is worth it.
     """
 
-    __slots__ = ("_deflater", "_msgpack")
+    __slots__ = ("_deflater", "_msgpack", "_plain")
 
     def __init__(self, *, msgpack: bool = False, deflater: Deflater | None = None) -> None:
         self._msgpack = msgpack
         self._deflater = deflater
+        self._plain = not msgpack and deflater is None
 
     def encode(self, items: Sequence[Item]) -> bytes:
+        if self._plain:  # the usual case, a call fewer for each frame; benchmark P3
+            return b"".join([encode_frame(FIN | (kind or TEXT), payload) for kind, payload in items])
         return b"".join([self._frame(kind, payload) for kind, payload in items])
 
     def _frame(self, kind: int, payload: bytes) -> bytes:
@@ -88,8 +91,7 @@ class Batch:
 
     def encode(self, codec: Codec[Encoded]) -> Encoded:
         """What the codec makes of the items; made once."""
-        try:
-            encoded: Encoded = self._encoded[codec]
-        except KeyError:
+        encoded: Encoded | None = self._encoded.get(codec)
+        if encoded is None:
             encoded = self._encoded[codec] = codec.encode(self.items)
         return encoded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterator
+from struct import Struct
 from typing import Final
 
 from hubbub.codes import INVALID_DATA, MESSAGE_TOO_BIG, PROTOCOL_ERROR
@@ -24,12 +25,15 @@ MASKED: Final = 0x80
 LONGEST_CONTROL: Final = 125
 NO_STATUS: Final = 1005
 
-_WHOLE_TEXT: Final = FIN | TEXT
-_WHOLE_BINARY: Final = FIN | BINARY
+_WHOLE: Final = frozenset((FIN | TEXT, FIN | BINARY))
 _OPCODES: Final = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
 # RFC 6455, section 7.4, and the IANA registry; 1004-1006 and 1015 never travel.
 _CLOSE_CODES: Final = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
 
+_pack_short: Final = Struct("!BB").pack
+_pack_medium: Final = Struct("!BBH").pack
+_pack_long: Final = Struct("!BBQ").pack
+_from_bytes: Final = int.from_bytes
 _utf8_decoder = codecs.getincrementaldecoder("utf-8")
 
 Message = tuple[int, bytes]
@@ -39,8 +43,9 @@ Message = tuple[int, bytes]
 def apply_mask(data: bytes, mask: bytes) -> bytes:
     """`data` XOR the repeated four bytes of `mask` (RFC 6455, section 5.3); its own inverse."""
     size = len(data)
-    repeated = (mask * (size // 4 + 1))[:size]
-    return (int.from_bytes(data, "little") ^ int.from_bytes(repeated, "little")).to_bytes(size, "little")
+    words = (size + 3) >> 2
+    masked = _from_bytes(data, "little") ^ _from_bytes(mask * words, "little")
+    return masked.to_bytes(words * 4, "little")[:size]
 
 
 def encode_frame(first_byte: int, payload: bytes, mask: bytes = b"") -> bytes:
@@ -53,11 +58,11 @@ def encode_frame(first_byte: int, payload: bytes, mask: bytes = b"") -> bytes:
     size = len(payload)
     bit = MASKED if mask else 0
     if size < 126:
-        header = bytes((first_byte, bit | size))
+        header = _pack_short(first_byte, bit | size)
     elif size < 65536:
-        header = bytes((first_byte, bit | 126)) + size.to_bytes(2, "big")
+        header = _pack_medium(first_byte, bit | 126, size)
     else:
-        header = bytes((first_byte, bit | 127)) + size.to_bytes(8, "big")
+        header = _pack_long(first_byte, bit | 127, size)
     return header + mask + apply_mask(payload, mask) if mask else header + payload
 
 
@@ -156,6 +161,7 @@ class WebSocket:
         "_max_bytes",
         "_new_mask",
         "_rest",
+        "_short_header",
         "_unfinished",
         "close_received",
         "close_sent",
@@ -172,6 +178,7 @@ class WebSocket:
         self._max_bytes = max_message_bytes
         self._new_mask = new_mask
         self._mask_bit = 0 if new_mask else MASKED
+        self._short_header = 2 if new_mask else 6
         self._inflater = inflater
         self._deflater = deflater
         self._rest = b""
@@ -191,10 +198,16 @@ class WebSocket:
         position, end = 0, len(data)
         while position < end and not self.close_received:
             if self._frame is None:
-                stop = self._whole_frame_end(data, position)
-                if stop:  # the usual case, a third of the cost (benchmarks: P3)
-                    yield self._whole_message(data, position, stop)
+                stop = self._whole_message_end(data, position)
+                if stop:  # the usual case at a third of the cost; benchmark P3
+                    opcode = data[position] & 0x0F
+                    payload = data[position + self._short_header : stop]
+                    if self._mask_bit:
+                        payload = apply_mask(payload, data[position + 2 : position + 6])
+                    if opcode == TEXT and not payload.isascii():
+                        _check_utf8(payload)
                     position = stop
+                    yield opcode, payload
                     continue
                 start = self._begin_frame(data, position)
                 if not start:
@@ -209,26 +222,15 @@ class WebSocket:
             if message is not None:
                 yield message
 
-    def _whole_frame_end(self, data: bytes, position: int) -> int:
+    def _whole_message_end(self, data: bytes, position: int) -> int:
         """Where the frame at `position` ends if it is a whole short message that lies in `data`; else 0."""
-        if self._unfinished is not None or len(data) < position + 2:
+        if self._unfinished is not None or len(data) < position + 2 or data[position] not in _WHOLE:
             return 0
-        first = data[position]
         size = data[position + 1] ^ self._mask_bit
-        if size > LONGEST_CONTROL or size > self._max_bytes or (first != _WHOLE_TEXT and first != _WHOLE_BINARY):
+        if size > LONGEST_CONTROL or size > self._max_bytes:
             return 0
-        stop = position + size + (6 if self._mask_bit else 2)
+        stop = position + self._short_header + size
         return stop if stop <= len(data) else 0
-
-    def _whole_message(self, data: bytes, position: int, stop: int) -> Message:
-        if self._mask_bit:
-            payload = apply_mask(data[position + 6 : stop], data[position + 2 : position + 6])
-        else:
-            payload = data[position + 2 : stop]
-        opcode = data[position] & 0x0F
-        if opcode == TEXT and not payload.isascii():
-            _check_utf8(payload)
-        return opcode, payload
 
     def _begin_frame(self, data: bytes, position: int) -> int:
         """Reads a frame's header; where its payload begins, or 0 while the header is not all there."""
