@@ -68,6 +68,7 @@ def _url(config: Config, address: tuple[Any, ...]) -> str:
 def _configure_logging() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("hubbub").setLevel(logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # it warns of every malformed request
 
 
 def _chat(url: str, room: str, username: str) -> None:

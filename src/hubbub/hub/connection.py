@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from hubbub.codes import NORMAL, NOT_IN_ROOM
 from hubbub.errors import CommandError
-from hubbub.wire.codec import EVENT
+from hubbub.wire.codec import EVENT, Batch, Item
 from hubbub.wire.messages import Event
 from hubbub.wire.websocket import BINARY, TEXT
 
@@ -20,6 +20,21 @@ if TYPE_CHECKING:
     from hubbub.hub.room import Room
 
 _encode = msgspec.json.Encoder().encode
+
+
+class _Gone:
+    """The transport of a connection that has ended: takes everything, carries nothing."""
+
+    def deliver(self, batch: Batch) -> None: ...
+    def send(self, item: Item) -> None: ...
+    def ping(self) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def close(self, code: int, reason: str) -> None: ...
+    def abort(self) -> None: ...
+
+
+GONE: Final = _Gone()
 
 
 class Connection:

@@ -6,10 +6,10 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
-from hubbub.codes import INVALID_JOIN, NOT_IN_ROOM, POLICY_VIOLATION, SERVICE_RESTART, TOO_MANY_ROOMS
+from hubbub.codes import CLOSED, INVALID_JOIN, NORMAL, NOT_IN_ROOM, POLICY_VIOLATION, SERVICE_RESTART, TOO_MANY_ROOMS
 from hubbub.config import Config
 from hubbub.errors import CommandError
-from hubbub.hub.connection import Connection
+from hubbub.hub.connection import GONE, Connection
 from hubbub.hub.heartbeat import Wheel
 from hubbub.hub.limits import REFUSED, RateLimit, clean_room, clean_username
 from hubbub.hub.ports import Broker, Endpoint, Runtime, Transport
@@ -119,8 +119,9 @@ class Hub:
     def close(self, connection: Connection, code: int, reason: str = "") -> None:
         """Ends a connection from our side."""
         if connection.open:
+            transport = connection.transport
             self._drop(connection, lost=False)
-            connection.transport.close(code, reason)
+            transport.close(code, reason)
 
     def close_slow(self, connection: Connection) -> None:
         """Ends a connection whose peer does not read what is sent to it."""
@@ -135,13 +136,14 @@ class Hub:
     def _drop(self, connection: Connection, *, lost: bool) -> None:
         if not connection.open:
             return
-        for room in connection.rooms:
-            self._leave(connection, room, lost=lost)
         connection.open = False
-        connection.rooms = ()
         self._wheel.discard(connection, connection._wheel_slot)
         self.connections.discard(connection)
-        connection._endpoint.closed(connection)
+        connection._endpoint.closed(connection)  # it may still look at the rooms, and say goodbye in them
+        rooms, connection.rooms = connection.rooms, ()
+        for room in rooms:
+            self._leave(connection, room, lost=lost)
+        connection.transport = GONE  # ends the circle of references: nothing waits for the collector
 
     # Rooms
 
@@ -154,6 +156,8 @@ class Hub:
 
     def join(self, connection: Connection, name: str, username: str, *, keep: bool = False) -> Room:
         """Lets a connection into a room, out of the ones before unless `keep`."""
+        if not connection.open:
+            raise CommandError(CLOSED, "The connection has ended")
         name, username = clean_room(name), clean_username(username)
         if not name or not username:
             raise CommandError(INVALID_JOIN, "Room and username are required")
@@ -227,10 +231,11 @@ class Hub:
         idle = self.config.heartbeat.idle_seconds
         if not connection._alive:
             self.counters.heartbeats_missed += 1
+            transport = connection.transport
             self._drop(connection, lost=True)
-            connection.transport.abort()
+            transport.abort()
         elif idle and self.runtime.monotonic() - connection._active_at > idle:
-            self.close(connection, 1000, f"idle for {idle:g} s")
+            self.close(connection, NORMAL, f"idle for {idle:g} s")
         else:
             connection._alive = False
             connection._wheel_slot = self._wheel.put(connection, self._heartbeat_ticks)

@@ -72,6 +72,7 @@ class FrameProtocol(asyncio.BufferedProtocol):
         code, reason = parse_close(payload)
         self._write_close(code, reason)
         self._socket.close()
+        self._expire_later()  # what was written before may not be read
         self._on_lost(code, reason)
 
     def _fail(self, error: PeerError) -> None:
@@ -83,7 +84,7 @@ class FrameProtocol(asyncio.BufferedProtocol):
     def close(self, code: int, reason: str) -> None:
         if not self._wire.close_sent:
             self._write_close(code, reason)
-            self._slot = self._shared.put(self, self._settings.server.close_seconds)
+            self._expire_later()
 
     def abort(self) -> None:
         self._wire.close_sent = True
@@ -97,6 +98,10 @@ class FrameProtocol(asyncio.BufferedProtocol):
     def shutdown(self) -> None:
         """uvicorn stops."""
         self._on_shutdown()
+
+    def _expire_later(self) -> None:
+        self._shared.discard(self, self._slot)
+        self._slot = self._shared.put(self, self._settings.server.close_seconds)
 
     def _write_close(self, code: int, reason: str) -> None:
         self._socket.write(self._wire.send_close(code, reason))
@@ -244,10 +249,6 @@ class AsgiBridge(FrameProtocol):
         self._alive = False
         self._socket.write(PING_FRAME)
         self._slot = self._shared.put(self, self._settings.heartbeat.heartbeat_seconds)
-
-    def close(self, code: int, reason: str) -> None:
-        self._shared.discard(self, self._slot)
-        super().close(code, reason)
 
     def _on_message(self, opcode: int, payload: bytes) -> None:
         content = {"text": payload.decode()} if opcode == TEXT else {"bytes": payload}

@@ -56,7 +56,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._start_head()
+        if not self._in_head:  # a further request on this connection; the first one's time runs since it was opened
+            self._start_head()
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
