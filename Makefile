@@ -52,6 +52,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python protocol/generate_codes.py --check
+	$(BIN)/python docs/generate_configuration.py --check
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -71,7 +71,9 @@ class WebSocketProtocol(asyncio.Protocol):
         self._state.connections.add(self)  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
-        if self._upgrade is None and not self._answered:
+        if self._answered:  # refused; what still comes is not read
+            return
+        if self._upgrade is None:
             self._start(data)
         elif len(self._early) + len(data) <= self.settings.limits.max_message_bytes:
             self._early += data  # a client that does not wait for the answer
