@@ -55,13 +55,20 @@ def socket_url(url: str) -> str:
     Raises:
         ConfigError: it is not such a URL.
     """
-    parts = urlsplit(url if "://" in url else f"ws://{url}")
-    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     try:
+        parts = urlsplit(url if "://" in url else f"ws://{url}")
         port = parts.port
     except ValueError as error:
         raise ConfigError(f"{url!r}: {error}") from error
-    if scheme not in ("ws", "wss") or not parts.hostname or port == 0:
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    if (
+        not url.isascii()
+        or not url.isprintable()
+        or " " in url
+        or scheme not in ("ws", "wss")
+        or not parts.hostname
+        or port == 0
+    ):
         raise ConfigError(f"{url!r} is not a URL such as ws://localhost:8080/ws")
     path = parts.path if parts.path not in ("", "/") else "/ws"
     return parts._replace(scheme=scheme, path=path, fragment="").geturl()

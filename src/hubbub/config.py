@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -214,7 +215,10 @@ def _typed(kind: type, value: Value) -> Value:
         _no()
     if kind is int and isinstance(value, float):
         _no()
-    return value if kind is str else kind(value)
+    converted = value if kind is str else kind(value)
+    if isinstance(converted, float) and not math.isfinite(converted):
+        _no()
+    return converted
 
 
 def _no() -> bool:

@@ -11,7 +11,7 @@ from hubbub.codes import NORMAL, NOT_IN_ROOM
 from hubbub.errors import CommandError
 from hubbub.wire.codec import EVENT, Batch, Item
 from hubbub.wire.messages import Event
-from hubbub.wire.websocket import BINARY, TEXT
+from hubbub.wire.websocket import BINARY, TEXT, encode_close
 
 if TYPE_CHECKING:
     from hubbub.hub.dispatch import Call
@@ -151,5 +151,10 @@ class Connection:
             self.transport.send((BINARY, event))
 
     def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Leaves all rooms and begins the closing handshake; nothing more is received."""
+        """Leaves all rooms and begins the closing handshake; nothing more is received.
+
+        Raises:
+            LocalError: the code may not be sent (RFC 6455, section 7.4).
+        """
+        encode_close(code, reason)
         self._hub.close(self, code, reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from inspect import isawaitable
@@ -24,7 +25,7 @@ from hubbub.errors import CommandError
 from hubbub.hub.connection import Connection
 from hubbub.hub.hub import Hub
 from hubbub.hub.room import Publication
-from hubbub.wire.messages import Command, CommandId, Connected, Envelope, Error, Ok
+from hubbub.wire.messages import Command, Connected, Envelope, Error, Ok
 from hubbub.wire.messages import Warning as WarningEvent
 from hubbub.wire.websocket import BINARY, TEXT
 
@@ -53,49 +54,55 @@ def run(connection: Connection, call: Call) -> None:
     handler, arguments, command = call
     try:
         result = handler(*arguments)
+        if result is None or isinstance(result, Publication):
+            answer(connection, command, result)
+        else:
+            connection._backlog = deque()
+            connection._hub.runtime.spawn(_work(connection, (lambda: result, (), command)))
     except Exception as error:
         fail(connection, command, error)
-        return
-    if result is None or isinstance(result, Publication):
-        if command is not None and command.id is not msgspec.UNSET:
-            answer(connection, command.id, result)
-    else:
-        connection._backlog = deque()
-        connection._hub.runtime.spawn(_work(connection, result, command))
 
 
-async def _work(connection: Connection, first: Coroutine[Any, Any, Result], command: Command | None) -> None:
+async def _work(connection: Connection, call: Call) -> None:
     """Awaits a coroutine handler and then runs what has come meanwhile, until nothing waits."""
     backlog = connection._backlog
     assert backlog is not None
-    await _settle(connection, first, command)
-    while backlog:
-        handler, arguments, command = backlog.popleft()
-        if not backlog:
-            connection.transport.resume_reading()
-        try:
-            result = handler(*arguments)
-        except Exception as error:
-            fail(connection, command, error)
-        else:
-            await _settle(connection, result, command)
-    connection._backlog = None
+    try:
+        await _finish(connection, *call)
+        while backlog:
+            call = backlog.popleft()
+            if not backlog:
+                connection.transport.resume_reading()
+            await _finish(connection, *call)
+    finally:
+        connection._backlog = None
 
 
-async def _settle(
-    connection: Connection, result: Result | Coroutine[Any, Any, Result], command: Command | None
+async def _finish(
+    connection: Connection, handler: Handler, arguments: tuple[Any, ...], command: Command | None
 ) -> None:
     try:
-        settled = await result if isawaitable(result) else result
+        result = handler(*arguments)
+        answer(connection, command, await result if isawaitable(result) else result)
+    except CancelledError as error:
+        if not connection.open:  # the node stops; otherwise the handler awaited what somebody cancelled
+            raise
+        fail(connection, command, RuntimeError(f"cancelled: {error}"))
     except Exception as error:
         fail(connection, command, error)
-    else:
-        if command is not None and command.id is not msgspec.UNSET:
-            answer(connection, command.id, settled)
 
 
-def answer(connection: Connection, id: CommandId, result: Result) -> None:
-    """Sends the `ok` of a command; behind a publication, once that is kept."""
+def answer(connection: Connection, command: Command | None, result: object) -> None:
+    """Sends the `ok` of a command that has an id; behind a publication, once that is kept.
+
+    Raises:
+        TypeError: the handler returned something else.
+    """
+    if result is not None and not isinstance(result, Publication):
+        raise TypeError(f"a handler returns None or a Publication, not {type(result).__name__}")
+    if command is None or command.id is msgspec.UNSET:
+        return
+    id = command.id
     if result is None:
         connection.send(Ok(id))
     else:
@@ -193,7 +200,7 @@ class CommandEndpoint:
             if isinstance(error, msgspec.ValidationError) and " - at `$." in str(error):
                 return Error(str(error), INVALID_MESSAGE)
             return Error("Invalid JSON payload", INVALID_JSON)
-        if envelope.type not in self._tags:
+        if envelope.type and envelope.type not in self._tags:
             return Error(f"There is no command {envelope.type[:40]!r}", UNKNOWN_TYPE, envelope.id)
         return Error(str(error), INVALID_MESSAGE, envelope.id)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakValueDictionary
 
 from hubbub.codes import CLOSED, INVALID_JOIN, NORMAL, NOT_IN_ROOM, POLICY_VIOLATION, SERVICE_RESTART, TOO_MANY_ROOMS
 from hubbub.config import Config
@@ -15,7 +15,6 @@ from hubbub.hub.limits import REFUSED, RateLimit, clean_room, clean_username
 from hubbub.hub.ports import Broker, Endpoint, Runtime, Transport
 from hubbub.hub.room import Room
 
-log: Final = logging.getLogger("hubbub")
 LONGEST_TICK_SECONDS: Final = 1.0
 # Messages dropped within this time of each other belong to one series: one warning, one patience.
 SERIES_SECONDS: Final = 1.0
@@ -51,7 +50,7 @@ class Hub:
         self.config = config
         self.counters = Counters()
         self.connections: set[Connection] = set()
-        self._rooms: dict[str, Room] = {}
+        self._rooms: WeakValueDictionary[str, Room] = WeakValueDictionary()
         self._dirty: list[Room] = []
         self._counting: dict[Room, None] = {}
         limits, seconds = config.limits, config.heartbeat.heartbeat_seconds
@@ -125,8 +124,9 @@ class Hub:
 
     def close_slow(self, connection: Connection) -> None:
         """Ends a connection whose peer does not read what is sent to it."""
-        self.counters.slow_readers_closed += 1
-        self.close(connection, POLICY_VIOLATION, f"{self.config.limits.max_buffered_bytes} bytes wait to be read")
+        if connection.open:
+            self.counters.slow_readers_closed += 1
+            self.close(connection, POLICY_VIOLATION, f"{self.config.limits.max_buffered_bytes} bytes wait to be read")
 
     def close_all(self) -> None:
         """Ends every connection because the node stops."""
@@ -148,7 +148,7 @@ class Hub:
     # Rooms
 
     def room(self, name: str) -> Room:
-        """The room of this name, there for as long as somebody is in it or something is under way."""
+        """The room of this name: always the same one for as long as anybody is in it or holds it."""
         room = self._rooms.get(name)
         if room is None:
             room = self._rooms[name] = Room(name, self)
@@ -188,13 +188,6 @@ class Hub:
         room.remove(connection, lost=lost)
         if not room.members:
             self.broker.unsubscribe(room.name)
-            self.forget_if_idle(room)
-
-    def forget_if_idle(self, room: Room) -> None:
-        """Lets go of a room in which nobody is and nothing happens."""
-        if room.idle and self._rooms.get(room.name) is room:
-            del self._rooms[room.name]
-            self._counting.pop(room, None)
 
     # Turns and ticks
 
@@ -208,12 +201,7 @@ class Hub:
         """The end of a turn: what was published in it is kept and delivered."""
         dirty, self._dirty = self._dirty, []
         for room in dirty:
-            try:
-                room.flush()
-            except Exception:  # one room's failure must not take the others' events along
-                log.exception("room could not be flushed: %r", room.name)
-            if not room.members:
-                self.forget_if_idle(room)
+            room.flush()
 
     def count_later(self, room: Room) -> None:
         """Has a room's member count announced with the next tick."""

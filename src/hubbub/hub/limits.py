@@ -9,6 +9,8 @@ from hubbub.codes import INVALID_NAME
 from hubbub.errors import CommandError
 
 REFUSED: Final = -1.0
+# A thousandth of a token, so that adding and taking away of floats never costs a whole one.
+ROUNDING: Final = 1e-3
 LONGEST_ROOM: Final = 50
 LONGEST_USERNAME: Final = 30
 # Separators of glob patterns and of Redis hash tags: inert today, and never worth the doubt.
@@ -28,7 +30,7 @@ class RateLimit:
 
     def __init__(self, rate: float, burst: int) -> None:
         self._interval = 1.0 / rate if rate else 0.0
-        self._tolerance = self._interval * burst
+        self._tolerance = self._interval * (burst + ROUNDING)
 
     def take(self, full_at: float, now: float) -> float:
         """The bucket's new state, or REFUSED when it holds no token."""

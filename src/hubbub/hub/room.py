@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from hubbub.hub.connection import Connection
     from hubbub.hub.hub import Hub
 
+log: Final = logging.getLogger("hubbub")
 _encode = msgspec.json.Encoder().encode
 
 # A slice of large frames has fewer members: the kernel copies about 2 GB a second.
@@ -39,20 +41,22 @@ class Publication:
         self.keep = keep
         self.exclude = exclude
         self.seq: int | None = None
-        self._on_kept: Callable[[Publication], None] | None = None
+        self._on_kept: list[Callable[[Publication], None]] | None = None
 
     def when_kept(self, callback: Callable[[Publication], None]) -> None:
         """Calls back once the event is kept; at once when it already is, or need not be."""
         if not self.keep or self.seq is not None:
             callback(self)
+        elif self._on_kept is None:
+            self._on_kept = [callback]
         else:
-            self._on_kept = callback
+            self._on_kept.append(callback)
 
     def kept(self, seq: int) -> None:
         """The broker holds it."""
         self.seq = seq
-        if self._on_kept is not None:
-            self._on_kept(self)
+        for callback in self._on_kept or ():
+            callback(self)
 
 
 class _Delivery:
@@ -84,7 +88,17 @@ class Room:
         members: who is in it on this node, and under which username, in the order of joining.
     """
 
-    __slots__ = ("_deliveries", "_hub", "_newcomers", "_pending", "_seq_prefix", "_suffix", "members", "name")
+    __slots__ = (
+        "__weakref__",
+        "_deliveries",
+        "_hub",
+        "_newcomers",
+        "_pending",
+        "_seq_prefix",
+        "_suffix",
+        "members",
+        "name",
+    )
 
     def __init__(self, name: str, hub: Hub) -> None:
         self.name = name
@@ -114,11 +128,6 @@ class Room:
             members = [self.members[connection], *members[:-1]]
         epoch, seq = self._hub.broker.position(self.name)
         return RoomInfo(self.name, members, self.count, epoch, seq, truncated or UNSET, id)
-
-    @property
-    def idle(self) -> bool:
-        """Nobody is in it and nothing is under way: it can be forgotten."""
-        return not (self.members or self._pending or self._deliveries)
 
     def publish(
         self, event: Event | str | bytes, *, keep: bool = True, exclude: Connection | None = None
@@ -182,10 +191,13 @@ class Room:
         if newcomers:
             self._newcomers = {}
         entries = [publication.payload for publication in pending if publication.keep]
-        if entries:
-            self._hub.broker.append(self.name, entries, lambda seq: self._deliver(pending, newcomers, seq))
-        elif pending:
-            self._deliver(pending, newcomers, 0)
+        try:
+            if entries:
+                self._hub.broker.append(self.name, entries, lambda seq: self._deliver(pending, newcomers, seq))
+            elif pending:
+                self._deliver(pending, newcomers, 0)
+        except Exception:  # one room's failure must not take others along
+            log.exception("events of a room are lost: room=%r events=%d", self.name, len(pending))
 
     def _deliver(self, pending: list[Publication], newcomers: dict[Connection, int], seq: int) -> None:
         items: list[Item] = []
@@ -227,8 +239,6 @@ class Room:
             self._deliveries.popleft()
         if self._deliveries:
             self._hub.runtime.call_soon(self._advance)
-        else:
-            self._hub.forget_if_idle(self)
 
 
 def _seen_by(connection: Connection, first: int, pending: list[Publication], items: list[Item]) -> list[Item]:

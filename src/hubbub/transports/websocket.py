@@ -25,7 +25,15 @@ from hubbub.hub.ports import Endpoint
 from hubbub.transports.frames import ABNORMAL, AsgiBridge, FrameProtocol, HubTransport
 from hubbub.transports.loop import TAKEOVER, linger, shared_by
 from hubbub.wire.codec import FrameCodec, shared_codec
-from hubbub.wire.deflate import Deflate, Deflater, Inflater, accept_offer, shared_deflater, shared_inflater
+from hubbub.wire.deflate import (
+    LARGEST_WINDOW,
+    Deflate,
+    Deflater,
+    Inflater,
+    accept_offer,
+    shared_deflater,
+    shared_inflater,
+)
 from hubbub.wire.handshake import Headers, Upgrade, encode_accept, encode_refusal, read_upgrade
 from hubbub.wire.websocket import BINARY, TEXT, WebSocket
 
@@ -263,6 +271,5 @@ def _inflater(agreed: Deflate) -> Inflater:
 
 
 def _deflater(agreed: Deflate) -> Deflater:
-    if agreed.server_takeover:
-        return Deflater(takeover=True, window_bits=agreed.server_window_bits)
-    return shared_deflater(agreed.server_window_bits)
+    bits = agreed.server_window_bits or LARGEST_WINDOW
+    return Deflater(takeover=True, window_bits=bits) if agreed.server_takeover else shared_deflater(bits)

@@ -77,7 +77,24 @@ def shared_codec(msgpack: bool, deflater: Deflater | None = None) -> FrameCodec:
 
 def json_to_msgpack(json: bytes) -> bytes:
     """The same value as MessagePack. Done once for a batch, so that the log need hold one encoding only."""
-    return msgspec.msgpack.encode(msgspec.json.decode(json))
+    value = msgspec.json.decode(json)
+    try:
+        return msgspec.msgpack.encode(value)
+    except OverflowError:
+        return msgspec.msgpack.encode(_fitting(value))
+
+
+def _fitting(value: Any) -> Any:
+    """The value with integers beyond 64 bits, which JSON has and MessagePack has not, as floats."""
+    match value:
+        case dict():
+            return {key: _fitting(item) for key, item in value.items()}
+        case list():
+            return [_fitting(item) for item in value]
+        case int() if not -(1 << 63) <= value < 1 << 64:
+            return float(value)
+        case _:
+            return value
 
 
 class Batch:

@@ -29,14 +29,14 @@ class Deflate:
     Args:
         server_takeover: the server's compressor keeps its window from message to message.
         client_takeover: the client's compressor does.
-        server_window_bits: base-2 logarithm of the server's window, 9 to 15.
+        server_window_bits: base-2 logarithm of the server's window, 9 to 15; None where nothing was said of it, for 15.
         client_window_bits: the same of the client's.
     """
 
     server_takeover: bool = False
     client_takeover: bool = False
-    server_window_bits: int = LARGEST_WINDOW
-    client_window_bits: int = LARGEST_WINDOW
+    server_window_bits: int | None = None
+    client_window_bits: int | None = None
 
     def header(self) -> str:
         """The value of Sec-WebSocket-Extensions that says this."""
@@ -45,9 +45,9 @@ class Deflate:
             parameters.append("server_no_context_takeover")
         if not self.client_takeover:
             parameters.append("client_no_context_takeover")
-        if self.server_window_bits != LARGEST_WINDOW:
+        if self.server_window_bits is not None:
             parameters.append(f"server_max_window_bits={self.server_window_bits}")
-        if self.client_window_bits != LARGEST_WINDOW:
+        if self.client_window_bits is not None:
             parameters.append(f"client_max_window_bits={self.client_window_bits}")
         return "; ".join(parameters)
 
@@ -60,15 +60,13 @@ def accept_offer(offers: str, *, takeover: bool = False) -> Deflate | None:
         takeover: both sides may keep their windows (costs about 300 KB a connection).
     """
     for parameters in _parse(offers):
-        bits = _window_bits(parameters.get("server_max_window_bits", str(LARGEST_WINDOW)))
-        client_bits = parameters.get("client_max_window_bits")
-        if bits is None or (client_bits is not None and _window_bits(client_bits, smallest=8) is None):
-            continue
-        return Deflate(
-            server_takeover=takeover and "server_no_context_takeover" not in parameters,
-            client_takeover=takeover and "client_no_context_takeover" not in parameters,
-            server_window_bits=bits,
-        )
+        bits = _window_bits(parameters, "server_max_window_bits")
+        if bits is None or bits >= SMALLEST_WINDOW:
+            return Deflate(
+                server_takeover=takeover and "server_no_context_takeover" not in parameters,
+                client_takeover=takeover and "client_no_context_takeover" not in parameters,
+                server_window_bits=bits,
+            )
     return None
 
 
@@ -80,14 +78,13 @@ def accept_answer(answer: str) -> Deflate | None:
     """
     if not answer.strip():
         return None
-    for parameters in _parse(answer):
-        server = _window_bits(parameters.get("server_max_window_bits", str(LARGEST_WINDOW)), smallest=8)
-        client = _window_bits(parameters.get("client_max_window_bits") or str(LARGEST_WINDOW))
-        if server is not None and client is not None:
+    for parameters in _parse(answer) if "," not in answer else ():
+        client = _window_bits(parameters, "client_max_window_bits")
+        if client is None or client >= SMALLEST_WINDOW:
             return Deflate(
                 server_takeover="server_no_context_takeover" not in parameters,
                 client_takeover="client_no_context_takeover" not in parameters,
-                server_window_bits=server,
+                server_window_bits=_window_bits(parameters, "server_max_window_bits"),
                 client_window_bits=client,
             )
     raise PeerError(1010, f"unknown extension in the answer: {answer[:60]!r}")
@@ -121,9 +118,9 @@ def _is_known(key: str, value: str) -> bool:
             return False
 
 
-def _window_bits(value: str, smallest: int = SMALLEST_WINDOW) -> int | None:
-    bits = int(value) if value else LARGEST_WINDOW
-    return bits if bits >= smallest else None
+def _window_bits(parameters: dict[str, str], key: str) -> int | None:
+    """The window that a parameter names; None where it is not there or names none."""
+    return int(parameters[key]) if parameters.get(key) else None
 
 
 class Inflater:

@@ -141,10 +141,17 @@ class _Unfinished:
                 self.utf8.decode(chunk, final)
             except UnicodeDecodeError as error:
                 raise PeerError(INVALID_DATA, "text is not UTF-8") from error
+            waiting = self.utf8.getstate()[0]
+            if waiting[:1] == b"\xed" and waiting[1:] >= b"\xa0":  # half a surrogate; the decoder waits for the rest
+                raise PeerError(INVALID_DATA, "text is not UTF-8")
 
 
 class WebSocket:
     """One side of a connection.
+
+    Attributes:
+        close_sent: our close frame is on its way; data must not follow it.
+        ended: the peer's close frame has come, or it broke the protocol; nothing more is read.
 
     Args:
         max_message_bytes: the longest message taken, before and after inflating.
@@ -163,8 +170,8 @@ class WebSocket:
         "_rest",
         "_short_header",
         "_unfinished",
-        "close_received",
         "close_sent",
+        "ended",
     )
 
     def __init__(
@@ -185,18 +192,25 @@ class WebSocket:
         self._frame: _Frame | None = None
         self._unfinished: _Unfinished | None = None
         self.close_sent = False
-        self.close_received = False
+        self.ended = False
 
     def receive_data(self, data: bytes) -> Iterator[Message]:
-        """What the peer's bytes complete, in order. Nothing is read behind a close frame.
+        """What the peer's bytes complete, in order. Nothing is read behind a close frame or a violation.
 
         Raises:
             PeerError: after the messages before it: the protocol is violated, and the connection must be failed.
         """
+        try:
+            yield from self._receive(data)
+        except PeerError:
+            self.ended = True
+            raise
+
+    def _receive(self, data: bytes) -> Iterator[Message]:
         if self._rest:
             data, self._rest = self._rest + data, b""
         position, end = 0, len(data)
-        while position < end and not self.close_received:
+        while position < end and not self.ended:
             if self._frame is None:
                 stop = self._whole_message_end(data, position)
                 if stop:  # the usual case at a third of the cost; benchmark P3
@@ -304,7 +318,7 @@ class WebSocket:
         self._frame = None
         if opcode == CLOSE:
             parse_close(payload)
-            self.close_received = True
+            self.ended = True
         return opcode, payload
 
     def _end_message(self, unfinished: _Unfinished) -> Message:
@@ -328,8 +342,8 @@ class WebSocket:
         """The bytes of the close frame; none when one was sent before. 1005 sends it without a code."""
         if self.close_sent:
             return b""
-        self.close_sent = True
         payload = b"" if code == NO_STATUS else encode_close(code, reason)
+        self.close_sent = True
         return encode_frame(FIN | CLOSE, payload, self._new_mask() if self._new_mask else b"")
 
 
