@@ -66,5 +66,5 @@ def _clean(text: str, longest: int, forbidden: frozenset[str]) -> str:
         return name
     for character in name:
         if character in forbidden or character in _BIDIRECTIONAL or unicodedata.category(character) in ("Cc", "Cs"):
-            raise CommandError(INVALID_NAME, f"names must not hold {character!r}")
+            raise CommandError(INVALID_NAME, f"Names must not hold {character!r}")
     return name

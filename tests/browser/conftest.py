@@ -1,0 +1,106 @@
+"""A headless Chromium, servers and tabs for the tests of pages."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+from tests.browser.scripted import ScriptedServer
+from tests.browser.tab import Tab
+from tests.support.server import CHAT, Server, serve
+
+ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",  # Chromium has no sandbox for root
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-quic",
+)
+# What Chromium itself says of a server that is down; no page can keep it from that.
+UNREACHABLE = "WebSocket connection to"
+
+numbers = count(1)
+
+OpenTab = Callable[..., Tab]
+
+
+# Not for the whole session: while Playwright is at work, an event loop counts as running in this thread.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.fail("the browser tests need Chromium: make browser")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serve(tmp_path_factory.mktemp("chat"), target=CHAT) as running:
+        yield running
+        assert "a handler failed" not in running.log
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One person's browser: its tabs share what it stores."""
+    opened = browser.new_context(locale="en-GB", timezone_id="UTC")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def open_tab(context: BrowserContext) -> Iterator[OpenTab]:
+    """Opens tabs; with `frozen` time stands still in them, and what they take for random is always one half."""
+    tabs: list[Tab] = []
+
+    def open_(*, frozen: bool = False, script: ScriptedServer | None = None, **viewport: Any) -> Tab:
+        page = context.new_page()
+        if viewport:
+            page.set_viewport_size(viewport)  # type: ignore[arg-type]
+        if frozen:
+            page.add_init_script("Math.random = () => 0.5")
+            page.clock.install(time=0)
+            page.clock.pause_at(1000)
+        if script:
+            page.route_web_socket("**/ws", script.accept)
+        tabs.append(Tab(page))
+        return tabs[-1]
+
+    yield open_
+    said = [line for tab in tabs for line in tab.console if not line.startswith(UNREACHABLE)]
+    assert said == []
+
+
+@pytest.fixture
+def room() -> str:
+    return f"room {next(numbers)}"
+
+
+@pytest.fixture
+def script() -> ScriptedServer:
+    return ScriptedServer()
+
+
+@pytest.fixture
+def ada(server: Server, open_tab: OpenTab, room: str) -> Tab:
+    return open_tab().enter(server.http, "ada", room)
+
+
+@pytest.fixture
+def bob(server: Server, open_tab: OpenTab, room: str, ada: Tab) -> Tab:
+    return open_tab().enter(server.http, "bob", room)
+
+
+@pytest.fixture
+def alone(server: Server, open_tab: OpenTab, room: str, script: ScriptedServer) -> Tab:
+    """A tab in which time stands still, with the scripted server."""
+    return open_tab(frozen=True, script=script).enter(server.http, "ada", room)
