@@ -15,7 +15,7 @@ from hubbub import __version__
 from hubbub.app import Hubbub
 from hubbub.config import Config, load, settings
 from hubbub.errors import ConfigError
-from hubbub.node import build_asgi, listen, serve
+from hubbub.node import build_asgi, event_loop, listen, serve
 
 CHAT = "hubbub.apps.chat:app"
 
@@ -42,7 +42,7 @@ def load_app(target: str) -> Hubbub:
     sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # an import runs the user's code: whatever it raises, one line says so
+    except (Exception, SystemExit) as error:  # an import runs the user's code: whatever it raises, one line says so
         raise ConfigError(f"cannot import {module_name}: {type(error).__name__}: {error}") from error
     app = getattr(module, name, None)
     if not isinstance(app, Hubbub):
@@ -54,6 +54,7 @@ def load_app(target: str) -> Hubbub:
 def _serve(app: str, config_file: Path | None, **options: Any) -> None:
     config = load(options, file=config_file)
     asgi = build_asgi(load_app(app), config)
+    event_loop(config.server.loop)
     listener = listen(config)
     _configure_logging()
     click.echo(f"Hubbub serves {app} at {_url(config, listener.getsockname())}")
@@ -111,7 +112,10 @@ def build() -> click.Group:
 def main() -> None:
     """Runs the command line."""
     try:
-        code = build().main(standalone_mode=False)
+        code = build().main(prog_name="hubbub", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
     except click.ClickException as error:
         _fail(error.format_message())
     except ConfigError as error:

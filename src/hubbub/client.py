@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from hubbub.codes import GOING_AWAY, MALFORMED, NORMAL, REMOVED, REPLACED
+from hubbub.codes import GOING_AWAY, INVALID_DATA, MALFORMED, NORMAL, REMOVED, REPLACED
 from hubbub.errors import ConfigError, HandshakeError, PeerError
 from hubbub.wire.codec import JSON_SUBPROTOCOL
 from hubbub.wire.handshake import encode_request, read_accept
@@ -115,11 +115,12 @@ class ClientSocket:
 
         Raises:
             Closed: with the server's code, or 1006 when the connection was lost.
+            PeerError: the server violates the protocol.
         """
         while data := await self._reader.read(READ_BYTES):
             for opcode, payload in self._wire.receive_data(data):
                 if opcode == TEXT:
-                    yield msgspec.json.decode(payload)
+                    yield _decode(payload)
                 elif opcode == PING:
                     self._writer.write(self._wire.send_message(PONG, payload))
                 elif opcode == CLOSE:
@@ -134,6 +135,13 @@ class ClientSocket:
         self._writer.close()
         with contextlib.suppress(OSError):  # it was gone already
             await self._writer.wait_closed()
+
+
+def _decode(payload: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(payload, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise PeerError(INVALID_DATA, "the server's event is not a JSON object") from error
 
 
 def describe(event: dict[str, Any]) -> str | None:
@@ -169,6 +177,7 @@ class TerminalChat:
         self._show = show
         self._socket: ClientSocket | None = None
         self._attempt = 0
+        self._joined = asyncio.Event()
 
     async def run(self, lines: asyncio.StreamReader) -> None:
         """Talks until the lines end or the server says that it is over."""
@@ -184,7 +193,15 @@ class TerminalChat:
             task.result()
 
     async def _type(self, lines: asyncio.StreamReader) -> None:
-        while line := await lines.readline():
+        await self._joined.wait()  # what is piped in is there before the connection is
+        while True:
+            try:
+                line = await lines.readline()
+            except ValueError:
+                self._show("! that line is too long")
+                continue
+            if not line:
+                return
             text = line.decode(errors="replace").strip()
             if not text:
                 continue
@@ -219,6 +236,9 @@ class TerminalChat:
         async for event in socket.events():
             if event.get("type") == "room_info":
                 self._socket, self._attempt = socket, 0
+                self._joined.set()
+            elif event.get("type") == "error" and self._socket is None:
+                raise ConfigError(event["message"])
             line = describe(event)
             if line is not None:
                 self._show(line)
@@ -238,6 +258,8 @@ async def chat(url: str, room: str, username: str) -> None:
 def _pump(loop: asyncio.AbstractEventLoop, lines: asyncio.StreamReader) -> None:
     """Standard input to the loop, line by line, on a thread of its own: it may be a terminal, a pipe or a file."""
     with contextlib.suppress(RuntimeError):  # the chat is over
-        for line in sys.stdin.buffer:
-            loop.call_soon_threadsafe(lines.feed_data, line)
+        # Unbuffered: a thread that waits inside of a buffered reader holds a lock that the interpreter's end needs.
+        with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as keys:
+            while data := keys.read(READ_BYTES):
+                loop.call_soon_threadsafe(lines.feed_data, data)
         loop.call_soon_threadsafe(lines.feed_eof)

@@ -15,8 +15,9 @@ from struct import Struct
 from typing import Any, Final, Literal
 
 import uvicorn
-from starlette.routing import BaseRoute, Mount, Router
+from starlette.routing import BaseRoute, Match, Mount, Router
 from starlette.routing import WebSocketRoute as StarletteRoute
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import hubbub.config
@@ -88,6 +89,13 @@ class AsyncioRuntime:
             await asyncio.gather(*late, return_exceptions=True)
 
 
+class _Files(Mount):
+    """Files below a path; a request for a WebSocket is not for them, so that it is answered with 404 and not 403."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return super().matches(scope) if scope["type"] == "http" else (Match.NONE, {})
+
+
 class Node:
     """An application at work on one event loop: starts with the first request or the ASGI lifespan.
 
@@ -117,7 +125,7 @@ class Node:
         routes: list[BaseRoute] = [
             StarletteRoute(route.path, WebSocketRoute(hub, route.endpoints)) for route in self._app.bind(hub)
         ]
-        routes += [Mount(path, app=app) for path, app in self._app.mounts]
+        routes += [(_Files if isinstance(app, StaticFiles) else Mount)(path, app=app) for path, app in self._app.mounts]
         self._router = Router(routes, default=_not_found, lifespan=self._lifespan)
         self._tick(loop)
         return self._router
@@ -178,18 +186,26 @@ def listen(config: Config) -> socket.socket:
         ConfigError: the address cannot be had; says why.
     """
     host, port = config.server.host, config.server.port
+    if port > 65535:
+        raise ConfigError(f"cannot listen on {host}:{port}: ports end at 65535")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(config.server.backlog)
     except (OSError, OverflowError) as error:
         raise ConfigError(f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}") from error
     listener.set_inheritable(True)
     return listener
 
 
-def _loop(name: str) -> Literal["auto", "asyncio", "uvloop"]:
+def event_loop(name: str) -> Literal["auto", "asyncio", "uvloop"]:
+    """The name of an event loop as uvicorn knows it.
+
+    Raises:
+        ConfigError: there is no such loop.
+    """
     match name:
         case "auto" | "asyncio" | "uvloop":
             return name
@@ -205,7 +221,7 @@ def serve(app: ASGIApp, config: Config, listener: socket.socket) -> None:
         app,
         http=http,
         ws=ws,
-        loop=_loop(config.server.loop),
+        loop=event_loop(config.server.loop),
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -200,7 +200,7 @@ class CommandEndpoint:
             if isinstance(error, msgspec.ValidationError) and " - at `$." in str(error):
                 return Error(str(error), INVALID_MESSAGE)
             return Error("Invalid JSON payload", INVALID_JSON)
-        if envelope.type and envelope.type not in self._tags:
+        if isinstance(envelope.type, str) and envelope.type and envelope.type not in self._tags:
             return Error(f"There is no command {envelope.type[:40]!r}", UNKNOWN_TYPE, envelope.id)
         return Error(str(error), INVALID_MESSAGE, envelope.id)
 

@@ -181,6 +181,8 @@ class Hub:
             if room.name == name:
                 connection.rooms = tuple(other for other in connection.rooms if other is not room)
                 self._leave(connection, room, lost=False)
+                if connection.rooms:
+                    connection.username = connection.rooms[-1].members[connection]
                 return
         raise CommandError(NOT_IN_ROOM, "Not in that room")
 

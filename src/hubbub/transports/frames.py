@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Final
 
 from hubbub.config import Config
@@ -12,7 +14,7 @@ from hubbub.hub.hub import Hub
 from hubbub.hub.ports import Endpoint
 from hubbub.transports.loop import Shared, linger
 from hubbub.wire.codec import Batch, FrameCodec, Item
-from hubbub.wire.websocket import BINARY, FIN, PING, PONG, TEXT, WebSocket, encode_frame, parse_close
+from hubbub.wire.websocket import BINARY, CLOSE, FIN, PING, PONG, TEXT, Message, WebSocket, encode_frame, parse_close
 
 PING_FRAME: Final = encode_frame(FIN | PING, b"")
 ABNORMAL: Final = 1006
@@ -46,19 +48,22 @@ class FrameProtocol(asyncio.BufferedProtocol):
         """Bytes of the peer."""
         try:
             for opcode, payload in self._wire.receive_data(data):
-                if opcode <= BINARY:
-                    if not self._wire.close_sent:
-                        self._on_message(opcode, payload)
-                elif opcode == PING:
-                    if self._on_control() and not self._wire.close_sent:
-                        self._socket.write(self._wire.send_message(PONG, payload))
-                elif opcode == PONG:
-                    if self._on_control():
-                        self._on_pong()
-                else:
-                    self._closed_by_peer(payload)
+                if opcode > BINARY:
+                    self._receive_control(opcode, payload)
+                elif not self._wire.close_sent:
+                    self._on_message(opcode, payload)
         except PeerError as error:
             self._fail(error)
+
+    def _receive_control(self, opcode: int, payload: bytes) -> None:
+        if opcode == CLOSE:
+            self._closed_by_peer(payload)
+        elif not self._on_control():
+            return
+        elif opcode == PONG:
+            self._on_pong()
+        elif not self._wire.close_sent:
+            self._socket.write(self._wire.send_message(PONG, payload))
 
     def eof_received(self) -> None:
         pass
@@ -202,14 +207,15 @@ class HubTransport(FrameProtocol):
 
 
 class AsgiBridge(FrameProtocol):
-    """Carries an ordinary ASGI WebSocket: messages wait in a queue of one until the application asks."""
+    """Carries an ordinary ASGI WebSocket: frames are read as the application asks for messages."""
 
-    __slots__ = ("_alive", "_arrived", "_interval", "_messages", "_writable")
+    __slots__ = ("_alive", "_arrived", "_frames", "_messages", "_writable")
 
     def __init__(
         self, socket: asyncio.Transport, wire: WebSocket, shared: Shared, settings: Config, connections: set[Any]
     ) -> None:
         super().__init__(socket, wire, shared, settings, connections)
+        self._frames: Iterator[Message] = iter(())
         self._messages: list[dict[str, Any]] = []
         self._arrived = asyncio.Event()
         self._writable = asyncio.Event()
@@ -219,15 +225,35 @@ class AsgiBridge(FrameProtocol):
 
     async def next_message(self) -> dict[str, Any]:
         """The next `websocket.receive` or `websocket.disconnect`."""
+        await asyncio.sleep(0)  # what the application said to the message before leaves first
+        if not self._messages:
+            self._read_on()
         while not self._messages:
             self._arrived.clear()
             await self._arrived.wait()
         message = self._messages[0]
         if message["type"] == "websocket.receive":
             del self._messages[0]
-        if not self._messages and not self._socket.is_closing():
-            self._socket.resume_reading()
         return message
+
+    def receive(self, data: bytes) -> None:
+        self._frames = chain(self._frames, self._wire.receive_data(data))
+        if not self._messages:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Reads frames up to the next message; asks for more bytes when there are no more."""
+        try:
+            for opcode, payload in self._frames:
+                if opcode > BINARY:
+                    self._receive_control(opcode, payload)
+                elif not self._wire.close_sent:
+                    self._on_message(opcode, payload)
+                    return
+        except PeerError as error:
+            self._fail(error)
+        if not self._socket.is_closing():
+            self._socket.resume_reading()
 
     async def send_message(self, opcode: int, payload: bytes) -> None:
         """Sends a message once the peer has taken enough of those before."""

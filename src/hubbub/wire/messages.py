@@ -56,7 +56,7 @@ class Presence(Command, tag="presence"):
 class Envelope(msgspec.Struct):
     """What every command has: enough to answer one that cannot be decoded."""
 
-    type: str = ""
+    type: object = ""
     id: CommandId | UnsetType = UNSET
 
 

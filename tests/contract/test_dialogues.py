@@ -1,0 +1,42 @@
+"""Every dialogue of protocol/dialogues, word for word, over every way of hosting the application."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Servers
+from tests.support.dialogue import Stage
+from tests.support.server import HOSTS, ROOT
+
+DIALOGUES = sorted((ROOT / "protocol" / "dialogues").glob("*.json"))
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("file", DIALOGUES, ids=[file.stem for file in DIALOGUES])
+def test_the_server_says_its_part(servers: Servers, host: str, file: Path) -> None:
+    dialogue: dict[str, Any] = json.loads(file.read_text())
+    Stage(servers(host).port).run(dialogue["steps"])
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        {"type": "connected", "timestamp": "<uuid>"},
+        {"type": "connected", "clientId": "<ms>"},
+        {"type": "connected", "protocol": 2},
+        {"type": "connected", "colour": "<any>"},
+        {"type": "room_info"},
+    ],
+)
+def test_a_dialogue_that_expects_something_else_fails(servers: Servers, expected: dict[str, Any]) -> None:
+    steps = [{"client": "ada", "connect": {}}, {"client": "ada", "expect": expected}]
+    with pytest.raises(AssertionError, match=r"^step 2, "):
+        Stage(servers().port).run(steps)
+
+
+def test_a_dialogue_that_expects_exactly_less_fails(servers: Servers) -> None:
+    expected = {"client": "ada", "expect": {"type": "connected"}, "exact": True}
+    with pytest.raises(AssertionError, match=r"^step 2, .*clientId"):
+        Stage(servers().port).run([{"client": "ada", "connect": {}}, expected])

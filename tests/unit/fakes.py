@@ -1,0 +1,228 @@
+"""Stand-ins for the world around the hub: time and turns moved by hand, a transport that writes everything down."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from typing import Any
+
+from hubbub.brokers.memory import MemoryBroker
+from hubbub.config import Config
+from hubbub.hub.connection import Connection
+from hubbub.hub.hub import Hub
+from hubbub.hub.ports import Endpoint
+from hubbub.wire.codec import EVENT, Batch, Item
+from hubbub.wire.messages import Event
+from hubbub.wire.websocket import TEXT
+
+
+class Said(Event, tag="said"):
+    """An event of an application."""
+
+    text: str
+
+
+class Gate:
+    """What a coroutine handler waits for until the test opens it."""
+
+    def __init__(self) -> None:
+        self._opened = False
+        self._waiting: list[Callable[[], None]] = []
+
+    def __await__(self) -> Generator[Gate, None, None]:
+        while not self._opened:
+            yield self
+
+    def wait(self, callback: Callable[[], None]) -> None:
+        self._waiting.append(callback)
+
+    def open(self) -> None:
+        self._opened = True
+        for callback in self._waiting:
+            callback()
+
+
+class FakeRuntime:
+    """hub.ports.Runtime: nothing happens by itself; `turn` is one turn of the event loop."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._ids = itertools.count(1)
+        self._soon: list[Callable[[], None]] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def unix_ms(self) -> int:
+        return round(self.now * 1000)
+
+    def new_id(self) -> str:
+        return f"id-{next(self._ids)}"
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._soon.append(callback)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self.call_soon(lambda: self._step(coroutine))
+
+    def _step(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            waits_for = coroutine.send(None)
+        except StopIteration:
+            return
+        assert isinstance(waits_for, Gate), f"a handler awaits {waits_for!r}"
+        waits_for.wait(lambda: self.spawn(coroutine))
+
+    def turn(self) -> None:
+        """Calls what was asked for before this turn."""
+        soon, self._soon = self._soon, []
+        for callback in soon:
+            callback()
+
+    def settle(self) -> None:
+        """Turns until nothing is left to do."""
+        while self._soon:
+            self.turn()
+
+
+def decode(item: Item) -> Any:
+    """An event as a dict, a text as a str, anything else as bytes."""
+    kind, payload = item
+    return json.loads(payload) if kind == EVENT else payload.decode() if kind == TEXT else payload
+
+
+class RecordingTransport:
+    """hub.ports.Transport.
+
+    Attributes:
+        batches: each delivered batch that was not empty, as a list of events.
+        events: all that was delivered or sent, in order.
+        actions: everything else that the hub asked for, in order.
+    """
+
+    def __init__(self) -> None:
+        self.batches: list[list[Any]] = []
+        self.events: list[Any] = []
+        self.actions: list[Any] = []
+
+    def forget(self) -> None:
+        """Clears what was written down."""
+        for record in (self.batches, self.events, self.actions):
+            record.clear()
+
+    def deliver(self, batch: Batch) -> None:
+        items = [decode(item) for item in batch.items]
+        if items:
+            self.batches.append(items)
+        self.events += items
+
+    def send(self, item: Item) -> None:
+        self.events.append(decode(item))
+
+    def ping(self) -> None:
+        self.actions.append("ping")
+
+    def pause_reading(self) -> None:
+        self.actions.append("pause")
+
+    def resume_reading(self) -> None:
+        self.actions.append("resume")
+
+    def close(self, code: int, reason: str) -> None:
+        self.actions.append((code, reason))
+
+    def abort(self) -> None:
+        self.actions.append("abort")
+
+
+class RecordingEndpoint:
+    """hub.ports.Endpoint: `calls` says what the hub handed over, in order."""
+
+    path = "/ws"
+    msgpack = False
+
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+    def opened(self, connection: Connection) -> None:
+        self.calls.append("opened")
+
+    def receive(self, connection: Connection, opcode: int, payload: bytes) -> None:
+        self.calls.append(payload)
+
+    def limited(self, connection: Connection, payload: bytes, wait_ms: int, first: bool) -> None:
+        self.calls.append((wait_ms, first))
+
+    def closed(self, connection: Connection) -> None:
+        self.calls.append("closed")
+
+
+class LateBroker(MemoryBroker):
+    """Numbers and keeps at once, but says so only when told to."""
+
+    def __init__(self, new_id: Callable[[], str], history: int, max_logs: int) -> None:
+        super().__init__(new_id, history, max_logs)
+        self._late: list[Callable[[], None]] = []
+
+    def append(self, room: str, entries: Sequence[bytes], kept: Callable[[int], None]) -> None:
+        super().append(room, entries, lambda first: self._late.append(lambda: kept(first)))
+
+    def answer(self) -> None:
+        """Says that all is kept that was appended."""
+        late, self._late = self._late, []
+        for callback in late:
+            callback()
+
+
+class Bench:
+    """A hub between fakes."""
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        broker: type[MemoryBroker] = MemoryBroker,
+        endpoint: Callable[[Hub], Endpoint] | None = None,
+    ) -> None:
+        self.runtime = FakeRuntime()
+        self.broker = broker(lambda: "epoch", 1000, 100)
+        self.hub = Hub(self.runtime, self.broker, config or Config())
+        self.endpoint: Endpoint = endpoint(self.hub) if endpoint else RecordingEndpoint()
+
+    def connect(self) -> Connection:
+        transport = RecordingTransport()
+        connection = self.hub.open(self.endpoint, transport, None)
+        connection.data["tape"] = transport
+        return connection
+
+    def join(self, room: str, *usernames: str) -> list[Connection]:
+        """A member for each name; what they were told while they joined is forgotten."""
+        members = [self.connect() for _ in usernames]
+        for member, username in zip(members, usernames, strict=True):
+            self.hub.join(member, room, username)
+        self.runtime.settle()
+        for member in members:
+            tape(member).forget()
+        return members
+
+    def receive(self, connection: Connection, **command: Any) -> None:
+        """A command arrives as JSON."""
+        self.hub.receive(connection, TEXT, json.dumps(command).encode())
+
+    def tick(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.runtime.now += self.hub.tick_seconds
+            self.hub.tick()
+
+
+def tape(connection: Connection) -> RecordingTransport:
+    """What a connection's transport was asked for."""
+    transport = connection.data["tape"]  # the hub lets go of the transport of one that has ended
+    assert isinstance(transport, RecordingTransport)
+    return transport
+
+
+def heard(connection: Connection) -> list[Any]:
+    """What a connection was sent: texts of `said`, else the type of an event, else the raw message."""
+    return [event.get("text", event["type"]) if isinstance(event, dict) else event for event in tape(connection).events]
