@@ -175,6 +175,15 @@ class LateBroker(MemoryBroker):
             callback()
 
 
+class FailingBroker(MemoryBroker):
+    """Fails for the room `bad`."""
+
+    def append(self, room: str, entries: Sequence[bytes], kept: Callable[[int], None]) -> None:
+        if room == "bad":
+            raise RuntimeError("disk full")
+        super().append(room, entries, kept)
+
+
 class Bench:
     """A hub between fakes."""
 

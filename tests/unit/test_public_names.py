@@ -25,7 +25,7 @@ NAMES = [
 METHODS = {
     "Hubbub": ["asgi", "bind", "build_asgi", "mount", "on", "on_connect", "on_disconnect", "room", "websocket"],
     "Connection": ["close", "join", "leave", "new_id", "now_ms", "send"],
-    "Publication": ["kept", "when_kept"],
+    "Publication": ["failed", "kept", "when_settled"],
 }
 PROPERTIES = {"Connection": ["data", "path", "room"], "Room": ["count"]}
 

@@ -6,6 +6,7 @@ import logging
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from inspect import isawaitable
 from typing import Any, Final, Union
 
@@ -25,7 +26,7 @@ from hubbub.errors import CommandError
 from hubbub.hub.connection import Connection
 from hubbub.hub.hub import Hub
 from hubbub.hub.room import Publication
-from hubbub.wire.messages import Command, Connected, Envelope, Error, Ok
+from hubbub.wire.messages import Command, CommandId, Connected, Envelope, Error, Ok
 from hubbub.wire.messages import Warning as WarningEvent
 from hubbub.wire.websocket import BINARY, TEXT
 
@@ -106,7 +107,14 @@ def answer(connection: Connection, command: Command | None, result: object) -> N
     if result is None:
         connection.send(Ok(id))
     else:
-        result.when_kept(lambda kept: connection.send(Ok(id, seq=msgspec.UNSET if kept.seq is None else kept.seq)))
+        result.when_settled(partial(_answer_publication, connection, command, id))
+
+
+def _answer_publication(connection: Connection, command: Command, id: CommandId, publication: Publication) -> None:
+    if publication.error is not None:
+        fail(connection, command, publication.error)
+    else:
+        connection.send(Ok(id, seq=msgspec.UNSET if publication.seq is None else publication.seq))
 
 
 def fail(connection: Connection, command: Command | None, error: Exception) -> None:

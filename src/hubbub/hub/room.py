@@ -31,9 +31,10 @@ class Publication:
 
     Attributes:
         seq: its place in the room's log; None until it is kept, and for ever when it is not to be kept.
+        error: why it could not be kept; then it was not delivered either.
     """
 
-    __slots__ = ("_on_kept", "exclude", "keep", "kind", "payload", "seq")
+    __slots__ = ("_waiting", "error", "exclude", "keep", "kind", "payload", "seq")
 
     def __init__(self, kind: int, payload: bytes, keep: bool, exclude: Connection | None) -> None:
         self.kind = kind
@@ -41,21 +42,28 @@ class Publication:
         self.keep = keep
         self.exclude = exclude
         self.seq: int | None = None
-        self._on_kept: list[Callable[[Publication], None]] | None = None
+        self.error: Exception | None = None
+        self._waiting: list[Callable[[Publication], None]] | None = None
 
-    def when_kept(self, callback: Callable[[Publication], None]) -> None:
-        """Calls back once the event is kept; at once when it already is, or need not be."""
-        if not self.keep or self.seq is not None:
+    def when_settled(self, callback: Callable[[Publication], None]) -> None:
+        """Calls back once the event is kept or cannot be; at once when that is known, or it need not be."""
+        if not self.keep or self.seq is not None or self.error is not None:
             callback(self)
-        elif self._on_kept is None:
-            self._on_kept = [callback]
+        elif self._waiting is None:
+            self._waiting = [callback]
         else:
-            self._on_kept.append(callback)
+            self._waiting.append(callback)
 
     def kept(self, seq: int) -> None:
         """The broker holds it."""
         self.seq = seq
-        for callback in self._on_kept or ():
+        for callback in self._waiting or ():
+            callback(self)
+
+    def failed(self, error: Exception) -> None:
+        """The broker does not hold it."""
+        self.error = error
+        for callback in self._waiting or ():
             callback(self)
 
 
@@ -196,8 +204,11 @@ class Room:
                 self._hub.broker.append(self.name, entries, lambda seq: self._deliver(pending, newcomers, seq))
             elif pending:
                 self._deliver(pending, newcomers, 0)
-        except Exception:  # one room's failure must not take others along
-            log.exception("events of a room are lost: room=%r events=%d", self.name, len(pending))
+        except Exception as error:  # one room's failure must not take others along
+            log.exception("events of a room could not be kept: room=%r events=%d", self.name, len(pending))
+            for publication in pending:
+                if publication.seq is None:
+                    publication.failed(error)
 
     def _deliver(self, pending: list[Publication], newcomers: dict[Connection, int], seq: int) -> None:
         items: list[Item] = []

@@ -19,7 +19,7 @@ from hubbub.hub.room import Publication
 from hubbub.node import AsyncioRuntime
 from hubbub.wire.messages import Command, Ping
 from hubbub.wire.websocket import BINARY, TEXT
-from tests.unit.fakes import Bench, Gate, LateBroker, Said, heard, tape
+from tests.unit.fakes import Bench, FailingBroker, Gate, LateBroker, Said, heard, tape
 
 
 class Do(Command, tag="do"):
@@ -162,6 +162,17 @@ def test_every_id_of_a_turn_gets_its_own_seq() -> None:
     assert answers == [("a", 1), ("b", 2), ("c", 3)]
 
 
+def test_a_publication_that_cannot_be_kept_is_answered_with_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "hubbub")
+    bench = bench_of(lambda connection, command: connection.room.publish(Said("hi")), broker=FailingBroker)
+    (ada,) = bench.join("bad", "ada")
+    bench.receive(ada, type="do", id=7)
+    bench.runtime.settle()
+    assert [(event["type"], event.get("code"), event.get("id")) for event in tape(ada).events] == [
+        ("error", "internal", 7)
+    ]
+
+
 def test_commands_that_share_a_publication_are_all_answered() -> None:
     shared: list[Publication] = []
 
@@ -259,6 +270,12 @@ def cancelled() -> None:
 # Coroutine handlers
 
 
+def say(bench: Bench, connection: Connection, *whats: str) -> None:
+    for what in whats:
+        bench.receive(connection, type="do", what=what)
+    bench.runtime.settle()
+
+
 class Steps:
     """A coroutine handler that waits at a gate for each command."""
 
@@ -273,9 +290,7 @@ class Steps:
         self.log.append(f"{command.what} ends")
 
     def say(self, connection: Connection, *whats: str) -> None:
-        for what in whats:
-            self.bench.receive(connection, type="do", what=what)
-        self.bench.runtime.settle()
+        say(self.bench, connection, *whats)
 
     def open(self, *whats: str) -> None:
         for what in whats:
@@ -322,23 +337,32 @@ def test_what_has_arrived_before_the_pause_is_still_handled(steps: Steps) -> Non
 
 def test_a_command_behind_a_coroutine_waits_even_if_its_handler_is_plain() -> None:
     log: list[str] = []
-    gate = Gate()
+
+    async def finish() -> None:
+        log.append("first ends")
 
     def handle(connection: Connection, command: Do) -> Any:
         log.append(command.what)
-        return wait() if command.what == "first" else None
+        return finish() if command.what == "first" else None
 
-    async def wait() -> None:
-        await gate
-        log.append("first ends")
+    bench = bench_of(handle)
+    say(bench, greeted(bench), "first", "second")
+    assert log == ["first", "first ends", "second"]
+
+
+def test_behind_the_last_coroutine_plain_handlers_run_at_once_again() -> None:
+    log: list[str] = []
+
+    def handle(connection: Connection, command: Do) -> Any:
+        log.append(command.what)
+        return later(nothing)(connection, command)
 
     bench = bench_of(handle)
     connection = greeted(bench)
-    bench.receive(connection, type="do", what="first")
-    bench.receive(connection, type="do", what="second")
-    gate.open()
-    bench.runtime.settle()
-    assert log == ["first", "first ends", "second"]
+    for what in "ab":
+        bench.receive(connection, type="do", what=what)
+        assert log[-1] == what
+        bench.runtime.settle()
 
 
 def test_the_end_is_told_behind_the_last_command() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 
@@ -14,7 +14,7 @@ from hubbub.config import Config, Heartbeat, Limits, Rooms, Server
 from hubbub.errors import CommandError
 from hubbub.hub.connection import Connection
 from hubbub.wire.websocket import TEXT
-from tests.unit.fakes import Bench, RecordingEndpoint, Said, heard, tape
+from tests.unit.fakes import Bench, FailingBroker, RecordingEndpoint, Said, heard, tape
 
 
 @pytest.fixture
@@ -197,6 +197,30 @@ def test_a_room_is_the_same_for_all_who_are_in_it(bench: Bench) -> None:
     assert ada.room is bob.room is bench.hub.room("lobby")
 
 
+class WatchedBroker(MemoryBroker):
+    """Writes down which rooms are in use."""
+
+    def __init__(self, new_id: Callable[[], str], history: int, max_logs: int) -> None:
+        super().__init__(new_id, history, max_logs)
+        self.calls: list[str] = []
+
+    def subscribe(self, room: str) -> None:
+        self.calls.append(f"subscribe {room}")
+
+    def unsubscribe(self, room: str) -> None:
+        self.calls.append(f"unsubscribe {room}")
+
+
+def test_the_broker_knows_which_rooms_have_members() -> None:
+    bench = Bench(broker=WatchedBroker)
+    assert isinstance(bench.broker, WatchedBroker)
+    ada, bob = bench.join("lobby", "ada", "bob")
+    bench.hub.lost(ada)
+    assert bench.broker.calls == ["subscribe lobby"]
+    bench.hub.join(bob, "other", "bob")
+    assert bench.broker.calls[1:] == ["unsubscribe lobby", "subscribe other"]
+
+
 def test_a_room_that_emptied_goes_on_where_it_was(bench: Bench) -> None:
     (ada,) = bench.join("lobby", "ada")
     ada.room.publish(Said("hi"))
@@ -236,18 +260,9 @@ def test_what_is_published_into_a_room_that_nobody_holds_is_kept(bench: Bench) -
 def test_rooms_are_flushed_in_the_order_in_which_they_were_published_to(bench: Bench) -> None:
     kept: list[bytes] = []
     for name in "bac":
-        bench.hub.room(name).publish(Said(name)).when_kept(lambda publication: kept.append(publication.payload))
+        bench.hub.room(name).publish(Said(name)).when_settled(lambda publication: kept.append(publication.payload))
     bench.runtime.turn()
     assert [json.loads(payload)["text"] for payload in kept] == ["b", "a", "c"]
-
-
-class FailingBroker(MemoryBroker):
-    """Fails for one room."""
-
-    def append(self, room: str, entries: Sequence[bytes], kept: Callable[[int], None]) -> None:
-        if room == "bad":
-            raise RuntimeError("disk full")
-        super().append(room, entries, kept)
 
 
 def test_a_room_that_fails_takes_no_other_along(caplog: pytest.LogCaptureFixture) -> None:
@@ -257,7 +272,7 @@ def test_a_room_that_fails_takes_no_other_along(caplog: pytest.LogCaptureFixture
     ada.room.publish(Said("hi"))
     bench.runtime.turn()
     assert (heard(eve), heard(ada)) == ([], ["hi"])
-    assert [record.getMessage() for record in caplog.records] == ["events of a room are lost: room='bad' events=1"]
+    assert [record.getMessage() for record in caplog.records] == ["events of a room could not be kept: room='bad' events=1"]
 
 
 def test_a_room_that_fails_lets_its_members_go(caplog: pytest.LogCaptureFixture) -> None:
@@ -413,8 +428,8 @@ def test_connections_are_asked_an_interval_after_they_came(bench: Bench) -> None
 def test_whoever_is_gone_is_not_asked(bench: Bench) -> None:
     connection = bench.connect()
     bench.hub.lost(connection)
-    bench.tick(60)
-    assert tape(connection).actions == []
+    bench.tick(90)
+    assert (tape(connection).actions, bench.hub.counters.heartbeats_missed) == ([], 0)
 
 
 # Idle connections

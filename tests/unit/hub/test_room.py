@@ -186,7 +186,7 @@ def test_an_event_is_delivered_only_once_it_is_kept() -> None:
 def test_who_waits_for_a_publication_is_called_when_it_is_kept(bench: Bench) -> None:
     called: list[int | None] = []
     publication = bench.hub.room("lobby").publish(Said("hi"))
-    publication.when_kept(lambda kept: called.append(kept.seq))
+    publication.when_settled(lambda kept: called.append(kept.seq))
     assert called == []
     bench.runtime.turn()
     assert called == [1]
@@ -196,13 +196,13 @@ def test_who_asks_later_is_called_at_once(bench: Bench) -> None:
     called: list[int | None] = []
     publication = bench.hub.room("lobby").publish(Said("hi"))
     bench.runtime.turn()
-    publication.when_kept(lambda kept: called.append(kept.seq))
+    publication.when_settled(lambda kept: called.append(kept.seq))
     assert called == [1]
 
 
 def test_an_ephemeral_publication_is_never_waited_for(bench: Bench) -> None:
     called: list[int | None] = []
-    bench.hub.room("lobby").publish(Said("hi"), keep=False).when_kept(lambda kept: called.append(kept.seq))
+    bench.hub.room("lobby").publish(Said("hi"), keep=False).when_settled(lambda kept: called.append(kept.seq))
     assert called == [None]
 
 

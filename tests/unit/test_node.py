@@ -1,0 +1,42 @@
+"""node: the parts of it that need neither a loop nor a socket."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from hubbub.errors import ConfigError
+from hubbub.node import RANDOM_BLOCK_BYTES, RandomIds, broker_scheme
+
+
+def test_an_id_is_a_random_uuid() -> None:
+    ids = RandomIds()
+    parsed = uuid.UUID(text := ids.take())
+    assert (str(parsed), parsed.version, parsed.variant) == (text, 4, uuid.RFC_4122)
+
+
+def test_ids_differ_over_several_blocks() -> None:
+    ids, count = RandomIds(), RANDOM_BLOCK_BYTES // 16 * 3
+    assert len({ids.take() for _ in range(count)}) == count
+
+
+def test_every_bit_that_may_be_random_is() -> None:
+    ids = RandomIds()
+    seen = [uuid.UUID(ids.take()).int for _ in range(1000)]
+    always = seen[0]
+    never = ~seen[0]
+    for number in seen:
+        always, never = always & number, never & ~number
+    fixed = (always | never) & (1 << 128) - 1
+    assert fixed == 0xF000 << 64 | 0b11 << 62  # the version and the variant (RFC 9562, section 5.4)
+
+
+def test_a_broker_that_is_known_is_named_by_its_scheme() -> None:
+    assert broker_scheme("memory://") == "memory"
+
+
+@pytest.mark.parametrize("url", ["", "memory", "redis://localhost", "://", "MEMORY://"])
+def test_any_other_is_refused_by_name(url: str) -> None:
+    with pytest.raises(ConfigError, match=f"^broker '{url}': known is memory://$"):
+        broker_scheme(url)
