@@ -43,10 +43,6 @@ class Route:
     path: str
     endpoints: dict[str | None, Endpoint]
 
-    @property
-    def subprotocols(self) -> tuple[str, ...]:
-        return tuple(name for name in self.endpoints if name is not None)
-
 
 @dataclass(slots=True)
 class _Raw:

@@ -20,6 +20,33 @@ from hubbub.node import build_asgi, event_loop, listen, serve
 CHAT = "hubbub.apps.chat:app"
 
 
+LINES_A_SECOND = 20
+
+
+class OneLine(logging.Formatter):
+    """One line for each record, tracebacks included: what a client sent cannot forge another."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
+
+
+class Throttle(logging.Filter):
+    """Lets so many lines a second through: what a client can cause must not fill the disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = 0
+        self._lines = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._lines = second, 0
+        self._lines += 1
+        return self._lines <= LINES_A_SECOND
+
+
 def _setting_options() -> list[click.Parameter]:
     """An option for every setting there is."""
     options: list[click.Parameter] = []
@@ -67,7 +94,10 @@ def _url(config: Config, address: tuple[Any, ...]) -> str:
 
 
 def _configure_logging() -> None:
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.addFilter(Throttle())
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("hubbub").setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # it warns of every malformed request
 

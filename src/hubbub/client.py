@@ -187,8 +187,6 @@ class TerminalChat:
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
-        if self._socket is not None:
-            await self._socket.close()
         for task in done:
             task.result()
 
@@ -224,7 +222,6 @@ class TerminalChat:
                 why = str(closed)
             except (OSError, TimeoutError, PeerError) as error:
                 why = str(error) or type(error).__name__
-            self._socket = None
             delay = reconnect_delay(self._attempt, random.random())  # noqa: S311 -- spreads clients, guards nothing
             self._attempt += 1
             self._show(f"! {why}; next try in {delay:.0f} s")
@@ -233,15 +230,19 @@ class TerminalChat:
     async def _converse(self) -> None:
         socket = await ClientSocket.connect(self._url)
         socket.send({"type": "join", "room": self._room, "username": self._username})
-        async for event in socket.events():
-            if event.get("type") == "room_info":
-                self._socket, self._attempt = socket, 0
-                self._joined.set()
-            elif event.get("type") == "error" and self._socket is None:
-                raise ConfigError(event["message"])
-            line = describe(event)
-            if line is not None:
-                self._show(line)
+        try:
+            async for event in socket.events():
+                if event.get("type") == "room_info":
+                    self._socket, self._attempt = socket, 0
+                    self._joined.set()
+                elif event.get("type") == "error" and self._socket is None:
+                    raise ConfigError(event["message"])
+                line = describe(event)
+                if line is not None:
+                    self._show(line)
+        finally:
+            self._socket = None
+            await socket.close()
 
 
 async def chat(url: str, room: str, username: str) -> None:

@@ -9,12 +9,13 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import UnionType
-from typing import Any, Final, get_args, get_type_hints
+from typing import Any, Final, get_type_hints
 
 from hubbub.errors import ConfigError
 
 PREFIX: Final = "HUBBUB_"
+FILE_VARIABLE: Final = "HUBBUB_CONFIG"
+MOST: Final = 2**31 - 1
 Value = str | int | float | bool | None
 
 
@@ -72,7 +73,7 @@ class Rooms:
     """How rooms behave."""
 
     history: int = _setting(1000, "events that memory:// keeps of a room", 1)
-    max_logs: int = _setting(10_000, "empty rooms whose events memory:// keeps", 0)
+    max_logs: int = _setting(1_000, "empty rooms whose events memory:// keeps", 0)
     members_shown: int = _setting(200, "members listed in room_info; the rest by `presence`, a page at a time", 1)
     presence_detail: int = _setting(1000, "above so many members only counts are announced, one a second", 1)
     fanout_slice: int = _setting(512, "members written to before others get a turn; about 4 ms of send()", 1)
@@ -123,10 +124,10 @@ def settings() -> Iterator[Setting]:
         kind = type(getattr(Config(), group.name))
         hints = get_type_hints(kind)
         for item in fields(kind):
-            hint = hints[item.name]
-            plain = get_args(hint)[0] if isinstance(hint, UnionType) else hint
             default: Value = getattr(kind(), item.name)
-            yield Setting(group.name, item.name, plain, default, item.metadata["help"], item.metadata["least"])
+            yield Setting(
+                group.name, item.name, hints[item.name], default, item.metadata["help"], item.metadata["least"]
+            )
 
 
 def load(
@@ -145,6 +146,7 @@ def load(
         ConfigError: a setting that does not exist or cannot have its value; says which, where and why.
     """
     environ = os.environ if environ is None else environ
+    _check_variables(environ)
     written = _read_file(file) if file else {}
     groups: dict[str, dict[str, Value]] = {}
     for setting in settings():
@@ -162,6 +164,13 @@ def load(
         name: dataclasses.replace(getattr(Config(), name), **values) for name, values in groups.items()
     }
     return dataclasses.replace(Config(), **changed)
+
+
+def _check_variables(environ: Mapping[str, str]) -> None:
+    known = {FILE_VARIABLE, *(setting.variable for setting in settings())}
+    for name in environ:
+        if name.startswith(PREFIX) and name not in known:
+            raise ConfigError(f"{name}: there is no such setting")
 
 
 def _read_file(file: Path) -> dict[str, dict[str, Value]]:
@@ -198,6 +207,8 @@ def _convert(setting: Setting, value: Value, source: str) -> Value:
         converted = _typed(setting.type, value)
     except (TypeError, ValueError):
         raise ConfigError(f"{source}: {value!r} is not {_NAMES[setting.type]}") from None
+    if isinstance(converted, int | float) and converted > MOST:
+        raise ConfigError(f"{source}: {converted:g} is more than {MOST}")
     if setting.least is not None and isinstance(converted, int | float) and not converted >= setting.least:
         raise ConfigError(f"{source}: {converted} is less than {setting.least:g}")
     return converted

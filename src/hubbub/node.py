@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.util
 import logging
 import os
 import signal
@@ -15,6 +16,7 @@ from struct import Struct
 from typing import Any, Final, Literal
 
 import uvicorn
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import BaseRoute, Match, Mount, Router
 from starlette.routing import WebSocketRoute as StarletteRoute
 from starlette.staticfiles import StaticFiles
@@ -108,7 +110,7 @@ class Node:
         self.hub: Hub | None = None
         self._app = app
         self._config = config
-        self._broker_scheme = broker_scheme(config.server.broker)
+        check_broker(config.server.broker)
         self._router: Router | None = None
         self._runtime: AsyncioRuntime | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -125,7 +127,9 @@ class Node:
         routes: list[BaseRoute] = [
             StarletteRoute(route.path, WebSocketRoute(hub, route.endpoints)) for route in self._app.bind(hub)
         ]
-        routes += [(_Files if isinstance(app, StaticFiles) else Mount)(path, app=app) for path, app in self._app.mounts]
+        for path, app in self._app.mounts:
+            mount = _Files if isinstance(app, StaticFiles) else Mount
+            routes.append(mount(path, app=ExceptionMiddleware(app)))
         self._router = Router(routes, default=_not_found, lifespan=self._lifespan)
         self._tick(loop)
         return self._router
@@ -153,16 +157,14 @@ class Node:
             self._timer.cancel()
 
 
-def broker_scheme(url: str) -> str:
-    """The kind of broker that a URL names.
+def check_broker(url: str) -> None:
+    """Checks the URL of a broker.
 
     Raises:
         ConfigError: there is no such kind.
     """
-    scheme, separator, _ = url.partition("://")
-    if not separator or scheme != "memory":
+    if not url.startswith("memory://"):
         raise ConfigError(f"broker {url!r}: known is memory://")
-    return scheme
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
@@ -207,6 +209,8 @@ def event_loop(name: str) -> Literal["auto", "asyncio", "uvloop"]:
         ConfigError: there is no such loop.
     """
     match name:
+        case "uvloop" if importlib.util.find_spec("uvloop") is None:
+            raise ConfigError("loop 'uvloop': it is not installed here; auto and asyncio do without it")
         case "auto" | "asyncio" | "uvloop":
             return name
         case _:
@@ -231,12 +235,13 @@ def serve(app: ASGIApp, config: Config, listener: socket.socket) -> None:
         ws_max_size=config.limits.max_message_bytes,
         timeout_graceful_shutdown=round(config.server.close_seconds) + 1,
     )
-    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again when it has stopped
-        signal.signal(number, lambda *_: None)
+    server = uvicorn.Server(settings)
+    for number in (signal.SIGINT, signal.SIGTERM):  # until uvicorn takes over; it raises them again when it has stopped
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    uvicorn.Server(settings).run(sockets=[listener])
+    server.run(sockets=[listener])
 
 
 Hubbub.build_asgi = staticmethod(build_asgi)

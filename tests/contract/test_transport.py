@@ -1,6 +1,5 @@
 """The WebSocket under the protocol: paths, sub-protocols, own protocols, deflate, slow readers, the server's end."""
 
-import json
 import signal
 import time
 from contextlib import AbstractContextManager
@@ -126,16 +125,14 @@ def test_an_own_protocol_that_fails_is_closed_with_1011_and_an_id_in_the_log(ser
         close = close_of(client)
     assert close.code == 1011
     label, _, correlation_id = close.reason.partition("=")
-    assert (label, server.log.count(correlation_id)) == ("correlationId", 1)
+    assert (label, server.log.count(f"correlationId={correlation_id} path=")) == ("correlationId", 1)
 
 
-def test_an_own_protocol_has_rooms(server: Server, enter: Connect, room: str) -> None:
-    witness = enter("witness")
+def test_an_own_protocol_has_rooms_in_which_nothing_else_is_said(server: Server, room: str) -> None:
     with dial(server, "/relay") as ada, dial(server, "/relay") as bob:
-        for count, client in enumerate((ada, bob), 2):
+        for client in (ada, bob):
             client.send(room)
-            assert witness.next()["memberCount"] == count
-        assert json.loads(ada.recv(SECONDS))["type"] == "user_joined"
+            assert client.recv(SECONDS) == "joined"
         bob.send(b"\x00\x01")
         assert ada.recv(SECONDS) == b"\x00\x01"
         ada.send("welcome")

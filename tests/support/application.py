@@ -79,5 +79,6 @@ def relay(conn: Connection, message: str | bytes) -> None:
     """An own protocol with rooms: the first text names the room, the rest goes to the others in it."""
     if not conn.rooms:
         conn.join(str(message), "anonymous")
+        conn.send("joined")
     else:
         conn.room.publish(message, exclude=conn)

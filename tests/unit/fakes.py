@@ -140,6 +140,7 @@ class RecordingEndpoint:
     """hub.ports.Endpoint: `calls` says what the hub handed over, in order."""
 
     path = "/ws"
+    announced = True
     msgpack = False
 
     def __init__(self) -> None:

@@ -54,7 +54,18 @@ def test_the_processs_own_variables_count(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_other_variables_are_none_of_our_business() -> None:
-    assert load(environ={"PORT": "1", "HUBBUB_UNKNOWN": "1"}) == Config()
+    assert load(environ={"PORT": "1", "HUBBUB_CONFIG": "x.toml"}) == Config()
+
+
+def test_a_variable_of_ours_that_is_no_setting_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^HUBBUB_RATELIMIT: there is no such setting$"):
+        load(environ={"HUBBUB_RATELIMIT": "5"})
+
+
+@pytest.mark.parametrize("value", ["1e10", "99999999999999999999"])
+def test_a_number_beyond_all_sense_is_refused(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"^HUBBUB_HEARTBEAT_SECONDS: 1e.* is more than 2147483647$"):
+        load(environ={"HUBBUB_HEARTBEAT_SECONDS": value})
 
 
 # Values

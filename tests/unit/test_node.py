@@ -7,7 +7,7 @@ import uuid
 import pytest
 
 from hubbub.errors import ConfigError
-from hubbub.node import RANDOM_BLOCK_BYTES, RandomIds, broker_scheme
+from hubbub.node import RANDOM_BLOCK_BYTES, RandomIds, check_broker
 
 
 def test_an_id_is_a_random_uuid() -> None:
@@ -32,11 +32,7 @@ def test_every_bit_that_may_be_random_is() -> None:
     assert fixed == 0xF000 << 64 | 0b11 << 62  # the version and the variant (RFC 9562, section 5.4)
 
 
-def test_a_broker_that_is_known_is_named_by_its_scheme() -> None:
-    assert broker_scheme("memory://") == "memory"
-
-
 @pytest.mark.parametrize("url", ["", "memory", "redis://localhost", "://", "MEMORY://"])
 def test_any_other_is_refused_by_name(url: str) -> None:
     with pytest.raises(ConfigError, match=f"^broker '{url}': known is memory://$"):
-        broker_scheme(url)
+        check_broker(url)

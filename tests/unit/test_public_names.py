@@ -27,7 +27,7 @@ METHODS = {
     "Connection": ["close", "join", "leave", "new_id", "now_ms", "send"],
     "Publication": ["failed", "kept", "when_settled"],
 }
-PROPERTIES = {"Connection": ["data", "path", "room"], "Room": ["count"]}
+PROPERTIES = {"Connection": ["announced", "data", "path", "room"], "Room": ["count"]}
 
 
 def test_the_public_names_are_these() -> None:

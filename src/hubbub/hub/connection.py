@@ -56,6 +56,7 @@ class Connection:
         "_control_full_at",
         "_data",
         "_endpoint",
+        "_exceeded",
         "_exceeded_at",
         "_exceeded_since",
         "_full_at",
@@ -86,6 +87,7 @@ class Connection:
         self._active_at = 0.0
         self._full_at = 0.0
         self._control_full_at = 0.0
+        self._exceeded = 0
         self._exceeded_since = 0.0
         self._exceeded_at = float("-inf")
         self._malformed = 0
@@ -96,6 +98,11 @@ class Connection:
         if self._data is None:
             self._data = {}
         return self._data
+
+    @property
+    def announced(self) -> bool:
+        """Whether rooms tell of its coming and going: not where the application speaks a protocol of its own."""
+        return self._endpoint.announced
 
     @property
     def path(self) -> str:

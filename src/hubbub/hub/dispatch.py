@@ -18,6 +18,7 @@ from hubbub.codes import (
     INVALID_JSON,
     INVALID_MESSAGE,
     MALFORMED,
+    POLICY_VIOLATION,
     RATE_LIMITED,
     UNKNOWN_TYPE,
     UNSUPPORTED_DATA,
@@ -146,6 +147,8 @@ class CommandEndpoint:
         msgpack: MessagePack in binary messages instead of JSON in texts.
     """
 
+    announced: Final = True
+
     def __init__(
         self,
         hub: Hub,
@@ -237,6 +240,7 @@ class RawEndpoint:
         handler: called with the connection and each message, a str or bytes.
     """
 
+    announced: Final = False
     msgpack: Final = False
 
     def __init__(self, hub: Hub, path: str, handler: Handler, connected: Hooks = (), disconnected: Hooks = ()) -> None:
@@ -255,7 +259,8 @@ class RawEndpoint:
         run(connection, (self._guard, (self._handler, connection, message), None))
 
     def limited(self, connection: Connection, payload: bytes, wait_ms: int, first: bool) -> None:
-        """Nothing is said: the application's protocol has no word for it."""
+        """Ends the connection: the application's protocol has no word for a message that is dropped."""
+        self._hub.close(connection, POLICY_VIOLATION, "too many messages")
 
     def closed(self, connection: Connection) -> None:
         for hook in self._disconnected:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Final
 from weakref import WeakValueDictionary
@@ -15,7 +16,11 @@ from hubbub.hub.limits import REFUSED, RateLimit, clean_room, clean_username
 from hubbub.hub.ports import Broker, Endpoint, Runtime, Transport
 from hubbub.hub.room import Room
 
+log: Final = logging.getLogger("hubbub")
 LONGEST_TICK_SECONDS: Final = 1.0
+MOST_TICKS: Final = 3600
+# Messages dropped in one series before it is abuse, whatever the time: a hundred bursts.
+MOST_DROPPED_BURSTS: Final = 100
 # Messages dropped within this time of each other belong to one series: one warning, one patience.
 SERIES_SECONDS: Final = 1.0
 
@@ -56,7 +61,7 @@ class Hub:
         limits, seconds = config.limits, config.heartbeat.heartbeat_seconds
         self._rate = RateLimit(limits.rate_limit, limits.rate_burst)
         self._control_rate = RateLimit(limits.control_rate, limits.control_burst)
-        self._heartbeat_ticks = max(2, round(seconds / LONGEST_TICK_SECONDS))
+        self._heartbeat_ticks = min(max(2, round(seconds / LONGEST_TICK_SECONDS)), MOST_TICKS)
         self.tick_seconds: Final = seconds / self._heartbeat_ticks
         self._wheel: Wheel[Connection] = Wheel(self._heartbeat_ticks)
 
@@ -92,8 +97,12 @@ class Hub:
         connection._exceeded_at = now
         if first:
             connection._exceeded_since = now
-        elif now - connection._exceeded_since >= self.config.limits.rate_patience_seconds:
-            self.close(connection, POLICY_VIOLATION, f"more than {self.config.limits.rate_limit:g} messages a second")
+            connection._exceeded = 0
+        connection._exceeded += 1
+        limits = self.config.limits
+        patience = connection._exceeded <= limits.rate_burst * MOST_DROPPED_BURSTS
+        if not first and (not patience or now - connection._exceeded_since >= limits.rate_patience_seconds):
+            self.close(connection, POLICY_VIOLATION, f"more than {limits.rate_limit:g} messages a second")
             return
         wait_ms = int(self._rate.wait(connection._full_at, now) * 1000) + 1
         connection._endpoint.limited(connection, payload, wait_ms, first)
@@ -118,6 +127,8 @@ class Hub:
     def close(self, connection: Connection, code: int, reason: str = "") -> None:
         """Ends a connection from our side."""
         if connection.open:
+            if code not in (NORMAL, SERVICE_RESTART):
+                log.info("closing a connection: code=%d reason=%r remote=%r", code, reason, connection.remote)
             transport = connection.transport
             self._drop(connection, lost=False)
             transport.close(code, reason)
@@ -130,8 +141,11 @@ class Hub:
 
     def close_all(self) -> None:
         """Ends every connection because the node stops."""
-        for connection in list(self.connections):
-            self.close(connection, SERVICE_RESTART, f"after={self.config.server.reconnect_ms}")
+        self.flush()
+        for connection in list(self.connections):  # nobody stays to whom their leaving would have to be told
+            transport = connection.transport
+            self._drop(connection, lost=True)
+            transport.close(SERVICE_RESTART, f"after={self.config.server.reconnect_ms}")
 
     def _drop(self, connection: Connection, *, lost: bool) -> None:
         if not connection.open:

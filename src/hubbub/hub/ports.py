@@ -88,6 +88,11 @@ class Endpoint(Protocol):
         ...
 
     @property
+    def announced(self) -> bool:
+        """Whether rooms tell of the coming and going of its connections."""
+        ...
+
+    @property
     def msgpack(self) -> bool:
         """Whether events travel as MessagePack."""
         ...

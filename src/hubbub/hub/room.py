@@ -80,12 +80,11 @@ class _Delivery:
     def to(self, connection: Connection) -> None:
         connection.transport.deliver(self.personal.get(connection, self.batch))
 
-    def advance(self, members: int) -> bool:
-        """Writes to the next so many members; whether all have been written to."""
+    def advance(self, members: int) -> None:
+        """Writes to the next so many members."""
         audience = self.audience
         for _ in range(min(members, len(audience))):
             self.to(audience.popitem()[0])
-        return not audience
 
 
 class Room:
@@ -163,7 +162,8 @@ class Room:
 
     def add(self, connection: Connection, username: str) -> None:
         """Lets a connection in and announces it to the others."""
-        self._announce(UserJoined(username, len(self.members) + 1, self._hub.runtime.unix_ms()))
+        if connection.announced:
+            self._announce(UserJoined(username, len(self.members) + 1, self._hub.runtime.unix_ms()))
         self.members[connection] = username
         if self._pending:
             self._newcomers[connection] = len(self._pending)
@@ -177,7 +177,8 @@ class Room:
                 delivery.to(connection)
         username = self.members.pop(connection)
         self._newcomers.pop(connection, None)
-        self._announce(UserLeft(username, len(self.members), self._hub.runtime.unix_ms()))
+        if connection.announced:
+            self._announce(UserLeft(username, len(self.members), self._hub.runtime.unix_ms()))
 
     def _announce(self, event: UserJoined | UserLeft) -> None:
         if not self.members:
@@ -246,10 +247,13 @@ class Room:
         """Writes one slice and leaves the rest to the next turn, so that other rooms and heartbeats keep running."""
         first = self._deliveries[0]
         size = sum(len(payload) for _, payload in first.batch.items)
-        if first.advance(max(1, min(self._hub.config.rooms.fanout_slice, SLICE_BYTES // max(size, 1)))):
-            self._deliveries.popleft()
-        if self._deliveries:
-            self._hub.runtime.call_soon(self._advance)
+        try:
+            first.advance(max(1, min(self._hub.config.rooms.fanout_slice, SLICE_BYTES // max(size, 1))))
+        finally:  # whatever one member's transport does, the others are written to
+            if not first.audience:
+                self._deliveries.popleft()
+            if self._deliveries:
+                self._hub.runtime.call_soon(self._advance)
 
 
 def _seen_by(connection: Connection, first: int, pending: list[Publication], items: list[Item]) -> list[Item]:

@@ -93,6 +93,7 @@ class AsgiTransport:
         self._reading = asyncio.Event()
         self._reading.set()
         self._closing = False
+        self._ending = asyncio.Event()
 
     async def run(
         self, receive: Receive, endpoint: Endpoint, subprotocol: str | None, client: Sequence[Any] | None
@@ -101,18 +102,17 @@ class AsgiTransport:
         await receive()
         await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
         self._connection = self._hub.open(endpoint, self, (client[0], client[1]) if client else None)
-        reader = self._loop.create_task(self._read(receive))
-        writer = self._loop.create_task(self._write())
+        tasks = [self._loop.create_task(work) for work in (self._read(receive), self._write(), self._ending.wait())]
         try:
-            await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
-            if writer.done() and not reader.done():
-                await asyncio.wait((reader,), timeout=self._hub.config.server.close_seconds)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if not tasks[0].done():  # we end it: a peer that does not read may hold up the writer for ever
+                await asyncio.wait(tasks[:2], timeout=self._hub.config.server.close_seconds)
         finally:
             self._closing = True
             self._hub.lost(self._connection)
-            for task in (reader, writer):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(reader, writer, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _read(self, receive: Receive) -> None:
         longest = self._hub.config.limits.max_message_bytes
@@ -152,7 +152,10 @@ class AsgiTransport:
         self._outgoing_bytes += size
         self._arrived.set()
         if self._outgoing_bytes > self._hub.config.limits.max_buffered_bytes:
-            self._loop.call_soon(self._hub.close_slow, self._connection)
+            self._loop.call_soon(self._close_slow)
+
+    def _close_slow(self) -> None:
+        self._hub.close_slow(self._connection)
 
     def ping(self) -> None:
         """The server under ASGI has heartbeats of its own and ends what is dead: here nobody can ask."""
@@ -167,6 +170,7 @@ class AsgiTransport:
     def close(self, code: int, reason: str) -> None:
         if not self._closing:
             self._closing = True
+            self._ending.set()
             self._outgoing.append({"type": "websocket.close", "code": code, "reason": reason})
             self._arrived.set()
 

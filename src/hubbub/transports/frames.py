@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final
 
+from hubbub.codes import POLICY_VIOLATION
 from hubbub.config import Config
 from hubbub.errors import PeerError
 from hubbub.hub.connection import Connection
 from hubbub.hub.hub import Hub
+from hubbub.hub.limits import REFUSED, RateLimit
 from hubbub.hub.ports import Endpoint
-from hubbub.transports.loop import Shared, linger
+from hubbub.transports.loop import READ_BUFFER_BYTES, Shared, linger
 from hubbub.wire.codec import Batch, FrameCodec, Item
 from hubbub.wire.websocket import BINARY, CLOSE, FIN, PING, PONG, TEXT, Message, WebSocket, encode_frame, parse_close
 
+log: Final = logging.getLogger("hubbub")
 PING_FRAME: Final = encode_frame(FIN | PING, b"")
 ABNORMAL: Final = 1006
 
@@ -23,7 +27,7 @@ ABNORMAL: Final = 1006
 class FrameProtocol(asyncio.BufferedProtocol):
     """An open WebSocket: bytes in, messages to the subclass; closes and fails as RFC 6455 says."""
 
-    __slots__ = ("_connections", "_settings", "_shared", "_slot", "_socket", "_wire")
+    __slots__ = ("_connections", "_left", "_settings", "_shared", "_slot", "_socket", "_wire")
 
     def __init__(
         self, socket: asyncio.Transport, wire: WebSocket, shared: Shared, settings: Config, connections: set[Any]
@@ -34,6 +38,7 @@ class FrameProtocol(asyncio.BufferedProtocol):
         self._settings = settings
         self._connections = connections
         self._slot = -1
+        self._left = settings.limits.max_message_bytes
         connections.add(self)
 
     # asyncio's side
@@ -42,7 +47,26 @@ class FrameProtocol(asyncio.BufferedProtocol):
         return self._shared.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.receive(bytes(self._shared.buffer[:nbytes]))
+        data = bytes(self._shared.buffer[:nbytes])
+        if nbytes == READ_BUFFER_BYTES:  # there is more, and libuv would go on reading it: others first
+            self._socket.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_more)
+        if not self._wire.close_sent:
+            self.receive(data)
+        elif nbytes <= self._left:  # what the peer sent before it knew; its close frame is behind that
+            self._left -= nbytes
+            self.receive(data)
+        else:
+            self._left = 0
+            self._socket.pause_reading()
+
+    def _read_more(self) -> None:
+        if self._left and not self._socket.is_closing() and self._wants_more():
+            self._socket.resume_reading()
+
+    def _wants_more(self) -> bool:
+        """Whether nothing else keeps reading paused."""
+        return True
 
     def receive(self, data: bytes) -> None:
         """Bytes of the peer."""
@@ -82,6 +106,7 @@ class FrameProtocol(asyncio.BufferedProtocol):
 
     def _fail(self, error: PeerError) -> None:
         """The peer broke the protocol: say so, and read no more of it (RFC 6455, section 7.1.7)."""
+        log.info("a peer broke the protocol: code=%d reason=%r", error.code, error.reason)
         self._write_close(error.code, error.reason)
         linger(self._socket, self._shared, self._settings.server.close_seconds)
         self._ended(error.code, error.reason)
@@ -90,6 +115,8 @@ class FrameProtocol(asyncio.BufferedProtocol):
         if not self._wire.close_sent:
             self._write_close(code, reason)
             self._expire_later()
+            if not self._socket.is_closing():
+                self._socket.resume_reading()  # for the peer's close frame
 
     def abort(self) -> None:
         self._wire.close_sent = True
@@ -142,7 +169,7 @@ class FrameProtocol(asyncio.BufferedProtocol):
 class HubTransport(FrameProtocol):
     """Carries a connection of the hub (hub.ports.Transport); about 200 bytes beside asyncio's own."""
 
-    __slots__ = ("_codec", "_connection", "_hub")
+    __slots__ = ("_codec", "_connection", "_hub", "_paused", "_writable")
 
     _connection: Connection
 
@@ -158,6 +185,8 @@ class HubTransport(FrameProtocol):
         super().__init__(socket, wire, shared, hub.config, connections)
         self._hub = hub
         self._codec = codec
+        self._paused = False
+        self._writable = True
         socket.set_write_buffer_limits(high=hub.config.limits.max_buffered_bytes)
 
     def open(self, endpoint: Endpoint, remote: tuple[str, int] | None) -> None:
@@ -165,11 +194,11 @@ class HubTransport(FrameProtocol):
         self._connection = self._hub.open(endpoint, self, remote)
 
     def deliver(self, batch: Batch) -> None:
-        if not self._wire.close_sent:
+        if self._writable and not self._wire.close_sent:
             self._socket.write(batch.encode(self._codec))
 
     def send(self, item: Item) -> None:
-        if not self._wire.close_sent:
+        if self._writable and not self._wire.close_sent:
             self._socket.write(self._codec.encode((item,)))
 
     def ping(self) -> None:
@@ -177,15 +206,23 @@ class HubTransport(FrameProtocol):
             self._socket.write(PING_FRAME)
 
     def pause_reading(self) -> None:
+        self._paused = True
         if not self._socket.is_closing():
             self._socket.pause_reading()
 
     def resume_reading(self) -> None:
-        if not self._socket.is_closing():
-            self._socket.resume_reading()
+        self._paused = False
+        self._read_more()
+
+    def _wants_more(self) -> bool:
+        return not self._paused
 
     def pause_writing(self) -> None:
-        asyncio.get_running_loop().call_soon(self._hub.close_slow, self._connection)
+        self._writable = False  # the rest of this turn must not pile up
+        asyncio.get_running_loop().call_soon(self._close_slow)
+
+    def _close_slow(self) -> None:
+        self._hub.close_slow(self._connection)
 
     def resume_writing(self) -> None:
         pass
@@ -209,7 +246,7 @@ class HubTransport(FrameProtocol):
 class AsgiBridge(FrameProtocol):
     """Carries an ordinary ASGI WebSocket: frames are read as the application asks for messages."""
 
-    __slots__ = ("_alive", "_arrived", "_frames", "_messages", "_writable")
+    __slots__ = ("_alive", "_arrived", "_control", "_control_full_at", "_frames", "_messages", "_writable")
 
     def __init__(
         self, socket: asyncio.Transport, wire: WebSocket, shared: Shared, settings: Config, connections: set[Any]
@@ -221,6 +258,8 @@ class AsgiBridge(FrameProtocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._alive = True
+        self._control = RateLimit(settings.limits.control_rate, settings.limits.control_burst)
+        self._control_full_at = 0.0
         self._slot = shared.put(self, settings.heartbeat.heartbeat_seconds)
 
     async def next_message(self) -> dict[str, Any]:
@@ -250,10 +289,14 @@ class AsgiBridge(FrameProtocol):
                 elif not self._wire.close_sent:
                     self._on_message(opcode, payload)
                     return
+                if not self._writable.is_set():  # it does not read our answers
+                    return
         except PeerError as error:
             self._fail(error)
-        if not self._socket.is_closing():
-            self._socket.resume_reading()
+        self._read_more()
+
+    def _wants_more(self) -> bool:
+        return not self._messages and self._writable.is_set()
 
     async def send_message(self, opcode: int, payload: bytes) -> None:
         """Sends a message once the peer has taken enough of those before."""
@@ -262,14 +305,24 @@ class AsgiBridge(FrameProtocol):
             raise OSError("the WebSocket is closed")
         self._socket.write(self._wire.send_message(opcode, payload))
 
+    def close(self, code: int, reason: str) -> None:
+        if self._writable.is_set():
+            super().close(code, reason)
+        else:  # a peer that does not read would not read this either
+            self.abort()
+
     def pause_writing(self) -> None:
         self._writable.clear()
+        self._socket.pause_reading()
 
     def resume_writing(self) -> None:
         self._writable.set()
+        if not self._messages:
+            self._read_on()
 
     def expire(self) -> None:
-        if self._wire.close_sent or not self._alive:
+        # Its pongs may wait behind a message that the application has not asked for.
+        if self._wire.close_sent or not (self._alive or self._messages):
             super().expire()
             return
         self._alive = False
@@ -283,7 +336,13 @@ class AsgiBridge(FrameProtocol):
             self._socket.pause_reading()
 
     def _on_control(self) -> bool:
-        return True
+        full_at = self._control.take(self._control_full_at, asyncio.get_running_loop().time())
+        if full_at != REFUSED:
+            self._control_full_at = full_at
+            return True
+        self.close(POLICY_VIOLATION, "too many pings or pongs")
+        self._on_lost(POLICY_VIOLATION, "too many pings or pongs")
+        return False
 
     def _on_pong(self) -> None:
         self._alive = True

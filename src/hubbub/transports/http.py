@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, ClassVar, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hubbub.config import Config
@@ -11,6 +13,7 @@ from hubbub.transports.loop import linger, shared_by
 from hubbub.wire.handshake import encode_refusal
 
 LINGER_SECONDS: Final = 2.0
+MOST_PIPELINED: Final = 8
 
 
 class _Refused(Exception):
@@ -45,16 +48,42 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._in_head and self._refusal is None:
+        began_in_head = self._in_head
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade_connection(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError:
+            self.send_400_response("the request is malformed")
+            return
+        if self._slot is None and self.cycle is not None and self.cycle.response_complete:
+            self._start_head()  # blank lines begin no request for the parser, but have ended uvicorn's keep-alive timer
+        elif began_in_head and self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > self.settings.limits.max_head_bytes:
                 self._refusal = (431, f"the head is longer than {self.settings.limits.max_head_bytes} bytes")
                 self.send_400_response("")
 
-    # The parser's callbacks; an exception in one comes out of `data_received` as a call of `send_400_response`.
+    def _upgrade_connection(self, rest: bytes) -> None:
+        """Hands the connection over, and what the client sent behind the request's head without waiting."""
+        if not self._should_upgrade():
+            self._unsupported_upgrade_warning()
+        elif self.cycle is not None and not self.cycle.response_complete:
+            self._refusal = (400, "a WebSocket is not opened behind an unanswered request")
+            self.send_400_response("")
+        else:
+            self.handle_websocket_upgrade()
+            protocol = self.transport.get_protocol()
+            if rest and isinstance(protocol, asyncio.Protocol):
+                protocol.data_received(rest)
+
+    # The parser's callbacks; an exception in one comes out of `feed_data` as an HttpParserError.
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MOST_PIPELINED:
+            self._refuse(400, "too many requests wait for an answer")
         super().on_message_begin()
         if not self._in_head:  # a further request on this connection; the first one's time runs since it was opened
             self._start_head()
@@ -80,9 +109,19 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._check_host()
         self._check_length()
         self._set_deadline(self.settings.server.body_seconds)
         super().on_headers_complete()
+
+    def _check_host(self) -> None:
+        """RFC 9112, section 3.2; and RFC 6455, section 4.1, because the upgrade's head is written down again as 1.1."""
+        version = self.parser.get_http_version()
+        if version != "1.1" and self._get_upgrade() == b"websocket":
+            self._refuse(400, "a WebSocket is opened over HTTP/1.1")
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (version == "1.1" and hosts == 0):
+            self._refuse(400, "a request has one Host")
 
     def _check_length(self) -> None:
         """Refuses a body that is too long before any of it is read; the parser knows that the length is one number."""
@@ -110,8 +149,10 @@ class HttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answers what the parser or a limit refuses, and ends the connection."""
         status, reason = self._refusal or (400, msg)
-        if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
+        if self.cycle is None or not self.cycle.response_started or (self.cycle.response_complete and self._in_head):
             self.transport.write(encode_refusal(status, reason))
+        for cycle, _ in self.pipeline:
+            cycle.disconnected = True
         transport = self.transport
         self.connection_lost(ConnectionAbortedError(reason))
         linger(transport, self._shared, LINGER_SECONDS)

@@ -8,9 +8,10 @@ from weakref import WeakKeyDictionary
 
 from hubbub.hub.heartbeat import Wheel
 
-READ_BUFFER_BYTES: Final = 256 * 1024
+# What one connection may have handled in a turn: 400 short messages or 2,700 empty frames, about 5 ms.
+READ_BUFFER_BYTES: Final = 16 * 1024
 TICK_SECONDS: Final = 0.25
-LONGEST_SECONDS: Final = 120.0
+LONGEST_SECONDS: Final = 600.0
 TAKEOVER: Final = "hubbub.takeover"
 """The ASGI extension under which a server offers to hand a WebSocket over: a callable (hub, endpoint, subprotocol)."""
 
@@ -49,11 +50,12 @@ class Shared:
         self._wheel.discard(entry, slot)
 
     def _tick(self) -> None:
-        for entry in self._wheel.tick():
-            entry.expire()
-        self._ticking = len(self._wheel) > 0
+        due = self._wheel.tick()
+        self._ticking = bool(due) or len(self._wheel) > 0
         if self._ticking:
             self._loop.call_later(TICK_SECONDS, self._tick)
+        for entry in due:
+            entry.expire()
 
 
 _shared: WeakKeyDictionary[asyncio.AbstractEventLoop, Shared] = WeakKeyDictionary()

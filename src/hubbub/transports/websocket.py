@@ -168,30 +168,28 @@ class WebSocketProtocol(asyncio.Protocol):
         """Accepts, and binds the connection to the hub; the ASGI call has nothing more to do."""
         if self._answered:
             return
-        inflater, deflater, extensions = self._negotiate(hub.config)
-        wire = WebSocket(hub.config.limits.max_message_bytes, inflater=inflater)
-        shared = deflater is None or extensions.find("server_no_context_takeover") >= 0
-        make = shared_codec if shared else FrameCodec
-        codec = make(msgpack=endpoint.msgpack, deflater=deflater)
+        agreed = self._negotiate(hub.config)
+        wire = WebSocket(hub.config.limits.max_message_bytes, inflater=_inflater(agreed))
+        make = FrameCodec if agreed is not None and agreed.server_takeover else shared_codec
+        codec = make(msgpack=endpoint.msgpack, deflater=_deflater(agreed))
         carrier = HubTransport(self._socket, wire, self._shared, self._state.connections, hub, codec)
-        self._accept(carrier, subprotocol, extensions)
+        self._accept(carrier, subprotocol, agreed)
         carrier.open(endpoint, self._client)
         self._feed_early(carrier)
 
-    def _negotiate(self, config: Config) -> tuple[Inflater | None, Deflater | None, str]:
+    def _negotiate(self, config: Config) -> Deflate | None:
         """Agrees on permessage-deflate, or not."""
         assert self._upgrade is not None
-        offer = self._upgrade.extensions
-        settings = config.websocket
-        agreed = accept_offer(offer, takeover=settings.deflate_takeover) if offer and settings.deflate else None
-        return (None, None, "") if agreed is None else (_inflater(agreed), _deflater(agreed), agreed.header())
+        offer, settings = self._upgrade.extensions, config.websocket
+        return accept_offer(offer, takeover=settings.deflate_takeover) if offer and settings.deflate else None
 
     def _accept(
-        self, carrier: FrameProtocol, subprotocol: str | None, extensions: str, headers: Iterable[Any] = ()
+        self, carrier: FrameProtocol, subprotocol: str | None, agreed: Deflate | None, headers: Iterable[Any] = ()
     ) -> None:
         assert self._upgrade is not None
         self._done()
         self._carrier = carrier
+        extensions = agreed.header() if agreed else ""
         self._socket.write(encode_accept(self._upgrade, subprotocol, extensions, headers))
         self._socket.set_protocol(carrier)
 
@@ -200,7 +198,7 @@ class WebSocketProtocol(asyncio.Protocol):
             carrier.receive(bytes(self._early))
             self._early.clear()
 
-    def _refuse(self, status: int, reason: str, headers: Headers = ()) -> None:
+    def _refuse(self, status: int, reason: str | bytes, headers: Headers = ()) -> None:
         if self._answered:
             return
         self._done()
@@ -242,10 +240,11 @@ class WebSocketProtocol(asyncio.Protocol):
                 raise RuntimeError(f"ASGI message {kind!r} is out of place")
 
     def _accept_asgi(self, message: dict[str, Any]) -> None:
-        inflater, deflater, extensions = self._negotiate(self.settings)
-        wire = WebSocket(self.settings.limits.max_message_bytes, inflater=inflater, deflater=deflater)
+        agreed = self._negotiate(self.settings)
+        longest = self.settings.limits.max_message_bytes
+        wire = WebSocket(longest, inflater=_inflater(agreed), deflater=_deflater(agreed))
         carrier = AsgiBridge(self._socket, wire, self._shared, self.settings, self._state.connections)
-        self._accept(carrier, message.get("subprotocol"), extensions, message.get("headers", ()))
+        self._accept(carrier, message.get("subprotocol"), agreed, message.get("headers", ()))
         self._feed_early(carrier)
 
     async def _send_asgi(self, carrier: FrameProtocol, message: dict[str, Any]) -> None:
@@ -260,16 +259,20 @@ class WebSocketProtocol(asyncio.Protocol):
         denial["body"] += message.get("body", b"")
         if not message.get("more_body", False):
             headers = [pair for pair in denial.get("headers", ()) if pair[0].lower() not in _OURS]
-            self._refuse(denial["status"], denial["body"].decode("utf-8", "replace").rstrip("\n"), headers)
+            self._refuse(denial["status"], denial["body"], headers)
 
 
-_OURS: Final = frozenset((b"content-length", b"content-type", b"connection", b"transfer-encoding"))
+_OURS: Final = frozenset((b"content-length", b"connection", b"transfer-encoding"))
 
 
-def _inflater(agreed: Deflate) -> Inflater:
+def _inflater(agreed: Deflate | None) -> Inflater | None:
+    if agreed is None:
+        return None
     return Inflater(takeover=True) if agreed.client_takeover else shared_inflater()
 
 
-def _deflater(agreed: Deflate) -> Deflater:
+def _deflater(agreed: Deflate | None) -> Deflater | None:
+    if agreed is None:
+        return None
     bits = agreed.server_window_bits or LARGEST_WINDOW
     return Deflater(takeover=True, window_bits=bits) if agreed.server_takeover else shared_deflater(bits)

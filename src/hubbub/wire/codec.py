@@ -84,15 +84,18 @@ def json_to_msgpack(json: bytes) -> bytes:
         return msgspec.msgpack.encode(_fitting(value))
 
 
+_LARGEST_FLOAT: Final = 1 << 1023
+
+
 def _fitting(value: Any) -> Any:
-    """The value with integers beyond 64 bits, which JSON has and MessagePack has not, as floats."""
+    """The value with integers beyond 64 bits, which JSON has and MessagePack has not, as floats, or null."""
     match value:
         case dict():
             return {key: _fitting(item) for key, item in value.items()}
         case list():
             return [_fitting(item) for item in value]
         case int() if not -(1 << 63) <= value < 1 << 64:
-            return float(value)
+            return float(value) if abs(value) < _LARGEST_FLOAT else None
         case _:
             return value
 

@@ -99,9 +99,11 @@ def _parse(header: str) -> Iterator[dict[str, str]]:
         found: dict[str, str] = {}
         for parameter in parameters:
             key, _, value = (part.strip() for part in parameter.partition("="))
-            if key in found or not _is_known(key, value.strip('"')):
+            if len(value) >= 2 and value[0] == value[-1] == '"':
+                value = value[1:-1]
+            if key in found or not _is_known(key, value):
                 break
-            found[key] = value.strip('"')
+            found[key] = value
         else:
             yield found
 

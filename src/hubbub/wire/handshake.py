@@ -17,6 +17,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 """Names in lower case and values, as they stood on the wire."""
 
 VERSION: Final = b"13"
+_STATUSES: Final = frozenset(HTTPStatus)
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -116,12 +117,19 @@ def encode_accept(upgrade: Upgrade, subprotocol: str | None, extensions: str, he
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def encode_refusal(status: int, reason: str, headers: Headers = ()) -> bytes:
-    """The bytes of a whole HTTP response that refuses a request and closes the connection."""
-    body = reason.encode() + b"\n"
+def encode_refusal(status: int, reason: str | bytes, headers: Headers = ()) -> bytes:
+    """The bytes of a whole HTTP response that refuses a request and closes the connection.
+
+    Args:
+        reason: a line of text; or bytes whose type is among the headers.
+    """
+    if isinstance(reason, str):
+        body, headers = reason.encode() + b"\n", [(b"content-type", b"text/plain; charset=utf-8"), *headers]
+    else:
+        body = reason
+    phrase = HTTPStatus(status).phrase if status in _STATUSES else ""
     lines = [
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode("ascii"),
-        b"content-type: text/plain; charset=utf-8",
+        f"HTTP/1.1 {status} {phrase}".encode("ascii"),
         b"content-length: %d" % len(body),
         b"connection: close",
         *(name + b": " + value for name, value in headers),

@@ -24,7 +24,10 @@ class Command(msgspec.Struct, tag_field="type", rename="camel", kw_only=True):
 
 
 class Event(msgspec.Struct, tag_field="type", rename="camel"):
-    """What a client receives. Subclass it with `tag="…"`, the `type` on the wire."""
+    """What a client receives. Subclass it with `tag="…"`, the `type` on the wire.
+
+    The server adds `room` and `seq`; an event's own fields have other names.
+    """
 
 
 class Join(Command, tag="join"):

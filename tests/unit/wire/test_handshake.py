@@ -136,9 +136,15 @@ def test_an_acceptance_with_everything() -> None:
 
 def test_a_refusal_is_a_whole_response() -> None:
     assert encode_refusal(426, "the version is 13", [(b"sec-websocket-version", b"13")]) == (
-        b"HTTP/1.1 426 Upgrade Required\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 18\r\n"
-        b"connection: close\r\nsec-websocket-version: 13\r\n\r\nthe version is 13\n"
+        b"HTTP/1.1 426 Upgrade Required\r\ncontent-length: 18\r\nconnection: close\r\n"
+        b"content-type: text/plain; charset=utf-8\r\nsec-websocket-version: 13\r\n\r\nthe version is 13\n"
     )
+
+
+def test_a_refusal_of_an_application_keeps_its_status_type_and_bytes() -> None:
+    answer = encode_refusal(460, b"{}", [(b"content-type", b"application/json")])
+    assert answer.startswith(b"HTTP/1.1 460 \r\n")
+    assert answer.endswith(b"content-type: application/json\r\n\r\n{}")
 
 
 # The client's side
