@@ -18,6 +18,8 @@ LARGEST_WINDOW: Final = 15
 # zlib cannot write a raw stream with a window of 2^8 bytes, so an offer that asks for it is passed over.
 SMALLEST_WINDOW: Final = 9
 MEMORY_LEVEL: Final = 8
+# Final blocks in one message: there is no use for two, and each costs the set-up of a stream.
+MOST_STREAMS: Final = 8
 
 _WINDOW_BITS: Final = frozenset(str(bits) for bits in range(8, LARGEST_WINDOW + 1))
 
@@ -140,16 +142,22 @@ class Inflater:
         Raises:
             PeerError: 1009 when it is longer than `max_bytes` (never more is allocated), 1007 when it is not deflate.
         """
+        message, rest = b"", data + TAIL
         stream = self._stream or zlib.decompressobj(-LARGEST_WINDOW)
-        try:
-            message = stream.decompress(data + TAIL, max_bytes + 1)
-        except zlib.error as error:
-            raise PeerError(INVALID_DATA, "not a deflated message") from error
-        if len(message) > max_bytes:
-            raise PeerError(MESSAGE_TOO_BIG, f"message inflates to more than {max_bytes} bytes")
-        if self._takeover and stream.eof:  # a final block ends the stream; the next message begins a new one
-            self._stream = zlib.decompressobj(-LARGEST_WINDOW)
-        return message
+        for _ in range(MOST_STREAMS):
+            try:
+                message += stream.decompress(rest, max_bytes + 1 - len(message))
+            except zlib.error as error:
+                raise PeerError(INVALID_DATA, "not a deflated message") from error
+            if len(message) > max_bytes:
+                raise PeerError(MESSAGE_TOO_BIG, f"message inflates to more than {max_bytes} bytes")
+            if not stream.eof:
+                return message
+            # A final block ends the stream (RFC 7692, section 7.2.3.4); what follows is another one.
+            rest, stream = stream.unused_data, zlib.decompressobj(-LARGEST_WINDOW)
+            if self._takeover:
+                self._stream = stream
+        raise PeerError(INVALID_DATA, f"more than {MOST_STREAMS} final blocks in a message")
 
 
 class Deflater:

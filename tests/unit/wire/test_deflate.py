@@ -182,3 +182,22 @@ def test_connections_without_takeover_share() -> None:
     assert shared_inflater() is shared_inflater()
     assert shared_deflater(15) is shared_deflater(15)
     assert shared_deflater(15) is not shared_deflater(9)
+
+
+FINAL = b"\xf3\x48\xcd\xc9\xc9\x07\x00"  # "Hello" in a final block, RFC 7692, section 7.2.3.4
+
+
+@pytest.mark.parametrize("takeover", [False, True])
+def test_what_follows_a_final_block_belongs_to_the_message(takeover: bool) -> None:
+    inflater = Inflater(takeover=takeover)
+    assert [inflater.inflate(FINAL + FINAL + b"\x00", 100) for _ in range(2)] == [b"HelloHello"] * 2
+
+
+def test_a_message_of_nothing_but_final_blocks_is_refused() -> None:
+    with pytest.raises(PeerError, match="more than 8 final blocks"):
+        Inflater().inflate(FINAL * 9 + b"\x00", 1000)
+
+
+def test_final_blocks_do_not_lead_around_the_limit() -> None:
+    with pytest.raises(PeerError, match="1009"):
+        Inflater().inflate(FINAL * 3 + b"\x00", 14)
