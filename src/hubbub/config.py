@@ -76,7 +76,7 @@ class Rooms:
     max_logs: int = _setting(1_000, "empty rooms whose events memory:// keeps", 0)
     members_shown: int = _setting(200, "members listed in room_info; the rest by `presence`, a page at a time", 1)
     presence_detail: int = _setting(1000, "above so many members only counts are announced, one a second", 1)
-    fanout_slice: int = _setting(512, "members written to before others get a turn; about 4 ms of send()", 1)
+    fanout_slice: int = _setting(1000, "members written to before others get a turn; about 7 ms of send()", 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

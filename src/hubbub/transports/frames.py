@@ -136,7 +136,11 @@ class FrameProtocol(asyncio.BufferedProtocol):
         self._slot = self._shared.put(self, self._settings.server.close_seconds)
 
     def _write_close(self, code: int, reason: str) -> None:
-        self._socket.write(self._wire.send_close(code, reason))
+        self._socket.write(self._take_preface() + self._wire.send_close(code, reason))
+
+    def _take_preface(self) -> bytes:
+        """What must be written before anything else."""
+        return b""
 
     def _ended(self, code: int, reason: str) -> None:
         self._wire.close_sent = True
@@ -169,7 +173,7 @@ class FrameProtocol(asyncio.BufferedProtocol):
 class HubTransport(FrameProtocol):
     """Carries a connection of the hub (hub.ports.Transport); about 200 bytes beside asyncio's own."""
 
-    __slots__ = ("_codec", "_connection", "_hub", "_paused", "_writable")
+    __slots__ = ("_codec", "_connection", "_hub", "_paused", "_preface", "_writable")
 
     _connection: Connection
 
@@ -186,12 +190,20 @@ class HubTransport(FrameProtocol):
         self._hub = hub
         self._codec = codec
         self._paused = False
+        self._preface = b""
         self._writable = True
         socket.set_write_buffer_limits(high=hub.config.limits.max_buffered_bytes)
 
-    def open(self, endpoint: Endpoint, remote: tuple[str, int] | None) -> None:
-        """Introduces the connection to the hub."""
+    def open(self, endpoint: Endpoint, remote: tuple[str, int] | None, preface: bytes) -> None:
+        """Introduces the connection to the hub; the first event leaves in one write with the bytes before it."""
+        self._preface = preface
         self._connection = self._hub.open(endpoint, self, remote)
+        if self._preface:
+            self._socket.write(self._take_preface())
+
+    def _take_preface(self) -> bytes:
+        preface, self._preface = self._preface, b""
+        return preface
 
     def deliver(self, batch: Batch) -> None:
         if self._writable and not self._wire.close_sent:
@@ -199,7 +211,8 @@ class HubTransport(FrameProtocol):
 
     def send(self, item: Item) -> None:
         if self._writable and not self._wire.close_sent:
-            self._socket.write(self._codec.encode((item,)))
+            data = self._codec.encode((item,))
+            self._socket.write(self._take_preface() + data if self._preface else data)
 
     def ping(self) -> None:
         if not self._wire.close_sent:

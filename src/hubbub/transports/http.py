@@ -159,7 +159,15 @@ class HttpProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._clear_deadline()
-        super().handle_websocket_upgrade()
+        protocol = self.ws_protocol_class(  # type: ignore[call-arg, misc]
+            config=self.config, server_state=self.server_state, app_state=self.app_state
+        )
+        if hasattr(protocol, "take_request"):  # as it is, without writing it down to be read again; benchmark P6
+            self.connections.discard(self)
+            self.transport.set_protocol(protocol)
+            protocol.take_request(self.transport, self.scope, self.url.decode("latin-1"))
+        else:
+            super().handle_websocket_upgrade()
         # The parser and its callbacks refer to each other; 15,000 of these would wait for the collector.
         self.parser = None  # type: ignore[assignment]
 

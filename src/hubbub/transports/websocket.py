@@ -73,8 +73,19 @@ class WebSocketProtocol(asyncio.Protocol):
     # asyncio's side
 
     def connection_made(self, transport: Any) -> None:
-        self._socket: asyncio.Transport = transport
-        self._client = get_remote_addr(transport)
+        self._client, self._server = get_remote_addr(transport), get_local_addr(transport)
+        self._scheme = "wss" if is_ssl(transport) else "ws"
+        self._attach(transport)
+
+    def take_request(self, transport: asyncio.Transport, request: dict[str, Any], target: str) -> None:
+        """Begins with what our HTTP protocol has read: its scope, and the request's target."""
+        self._client, self._server = request["client"], request["server"]
+        self._scheme = "wss" if request["scheme"] == "https" else "ws"
+        self._attach(transport)
+        self._start_request(request["method"], target, request["headers"])
+
+    def _attach(self, transport: asyncio.Transport) -> None:
+        self._socket = transport
         self._slot = self._shared.put(self, self.settings.server.handshake_seconds)
         self._state.connections.add(self)  # type: ignore[arg-type]
 
@@ -116,6 +127,9 @@ class WebSocketProtocol(asyncio.Protocol):
         request, *lines = head[:-4].split(b"\r\n")
         method, target, _ = request.decode("latin-1").split(" ", 2)
         headers = [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
+        self._start_request(method, target, headers)
+
+    def _start_request(self, method: str, target: str, headers: list[tuple[bytes, bytes]]) -> None:
         try:
             self._upgrade = read_upgrade(method, "1.1", headers)
         except HandshakeError as error:
@@ -131,8 +145,8 @@ class WebSocketProtocol(asyncio.Protocol):
             "type": "websocket",
             "asgi": {"version": self._asgi_version, "spec_version": "2.4"},
             "http_version": "1.1",
-            "scheme": "wss" if is_ssl(self._socket) else "ws",
-            "server": get_local_addr(self._socket),
+            "scheme": self._scheme,
+            "server": self._server,
             "client": self._client,
             "root_path": self._root_path,
             "path": self._root_path + unquote(path),
@@ -173,8 +187,7 @@ class WebSocketProtocol(asyncio.Protocol):
         make = FrameCodec if agreed is not None and agreed.server_takeover else shared_codec
         codec = make(msgpack=endpoint.msgpack, deflater=_deflater(agreed))
         carrier = HubTransport(self._socket, wire, self._shared, self._state.connections, hub, codec)
-        self._accept(carrier, subprotocol, agreed)
-        carrier.open(endpoint, self._client)
+        carrier.open(endpoint, self._client, self._accept(carrier, subprotocol, agreed))
         self._feed_early(carrier)
 
     def _negotiate(self, config: Config) -> Deflate | None:
@@ -185,13 +198,14 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _accept(
         self, carrier: FrameProtocol, subprotocol: str | None, agreed: Deflate | None, headers: Iterable[Any] = ()
-    ) -> None:
+    ) -> bytes:
+        """Makes the connection the carrier's; returns the bytes of the answer, which are to be written first."""
         assert self._upgrade is not None
         self._done()
         self._carrier = carrier
         extensions = agreed.header() if agreed else ""
-        self._socket.write(encode_accept(self._upgrade, subprotocol, extensions, headers))
         self._socket.set_protocol(carrier)
+        return encode_accept(self._upgrade, subprotocol, extensions, headers)
 
     def _feed_early(self, carrier: FrameProtocol) -> None:
         if self._early:
@@ -244,7 +258,7 @@ class WebSocketProtocol(asyncio.Protocol):
         longest = self.settings.limits.max_message_bytes
         wire = WebSocket(longest, inflater=_inflater(agreed), deflater=_deflater(agreed))
         carrier = AsgiBridge(self._socket, wire, self._shared, self.settings, self._state.connections)
-        self._accept(carrier, message.get("subprotocol"), agreed, message.get("headers", ()))
+        self._socket.write(self._accept(carrier, message.get("subprotocol"), agreed, message.get("headers", ())))
         self._feed_early(carrier)
 
     async def _send_asgi(self, carrier: FrameProtocol, message: dict[str, Any]) -> None:
