@@ -83,27 +83,6 @@ def test_row_18_frames_in_segments_of_a_byte_are_taken_from_a_thousand_clients(s
         assert [peer.event("ok")["id"] for peer in crowd.peers] == [1] * 1000
 
 
-def cpu_of_fragments(server: Server, count: int) -> float:
-    """The server's CPU seconds for a message of so many fragments of 4 KB, each received by itself."""
-    with Peer(server.port) as peer:
-        peer.open()
-        before = cpu_seconds(server)
-        for number in range(count):
-            peer.send(frame(CONTINUATION if number else TEXT, b" " * 4096) + frame(FIN | PING, b""))
-            while peer.next()[0] != PONG:
-                pass
-        peer.send(frame(FIN | CONTINUATION, b'{"type":"ping","id":1}'))
-        assert peer.event("ok")["id"] == 1
-        return cpu_seconds(server) - before
-
-
-@pytest.mark.parametrize("options", [("--control-rate", "1000000", "--max-message-bytes", "67108864")], ids=["64M"])
-def test_row_18_twice_the_bytes_of_a_message_cost_twice_the_cpu(server: Server) -> None:
-    """Four times as much would be a buffer that is copied with every piece."""
-    cpu_of_fragments(server, 100)
-    assert cpu_of_fragments(server, 2000) < 3 * cpu_of_fragments(server, 1000)
-
-
 # Row 22
 
 
