@@ -2,13 +2,15 @@
 
 from hubbub import node as _node  # gives Hubbub.asgi its concrete parts
 from hubbub.app import Hubbub
-from hubbub.config import Config
-from hubbub.errors import CommandError, ConfigError, HubbubError, LocalError, PeerError
+from hubbub.config import Config, RoomPolicy
+from hubbub.errors import BrokerError, CommandError, ConfigError, HubbubError, LocalError, PeerError
 from hubbub.hub.connection import Connection
-from hubbub.hub.room import Publication, Room
-from hubbub.wire.messages import Command, Event
+from hubbub.hub.publication import Publication
+from hubbub.hub.room import Room
+from hubbub.wire.messages import Command, Event, MessageId
 
 __all__ = [
+    "BrokerError",
     "Command",
     "CommandError",
     "Config",
@@ -18,9 +20,11 @@ __all__ = [
     "Hubbub",
     "HubbubError",
     "LocalError",
+    "MessageId",
     "PeerError",
     "Publication",
     "Room",
+    "RoomPolicy",
 ]
 __version__ = "0.1.0"
 

@@ -6,18 +6,16 @@ from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-import msgspec
-
-from hubbub.codes import NOT_IN_ROOM
-from hubbub.config import Config
-from hubbub.errors import CommandError, LocalError
+from hubbub.config import Config, RoomPolicy
+from hubbub.errors import LocalError
+from hubbub.hub.commands import BUILT_IN
 from hubbub.hub.connection import Connection
 from hubbub.hub.dispatch import CommandEndpoint, Handler, RawEndpoint, Result
 from hubbub.hub.hub import Hub
 from hubbub.hub.ports import Endpoint
 from hubbub.hub.room import Room
 from hubbub.wire.codec import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
-from hubbub.wire.messages import Command, Join, Leave, Ok, Ping, Presence
+from hubbub.wire.messages import Command
 
 ASGIApp = Callable[
     [
@@ -32,6 +30,8 @@ C = TypeVar("C", bound=Command)
 Outcome = Result | Coroutine[Any, Any, Result] | Coroutine[Any, Any, None]
 CommandHandler = Callable[[Connection, C], Outcome]
 Hook = Callable[[Connection], Coroutine[Any, Any, None] | None]
+AckHook = Callable[[Connection, Room, int], None]
+PublishHook = Callable[[Connection, Room, dict[str, object]], bool]
 RawHandler = Callable[[Connection, Any], Coroutine[Any, Any, None] | None]
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -70,12 +70,10 @@ class Hubbub:
         self._raw: list[_Raw] = []
         self._connected: list[Handler] = []
         self._disconnected: list[Handler] = []
-        self._handlers: dict[type[Command], Handler] = {
-            Join: _join,
-            Leave: _leave,
-            Ping: _ping,
-            Presence: _presence,
-        }
+        self._acked: list[AckHook] = []
+        self._allows_publish: PublishHook | None = None
+        self._handlers: dict[type[Command], Handler] = {**BUILT_IN}
+        self.patterns: list[tuple[str, dict[str, Any]]] = []
 
     def on(self, command: type[C]) -> Callable[[CommandHandler[C]], CommandHandler[C]]:
         """Registers the handler of a command: `def handler(conn, command)`, plain or a coroutine function.
@@ -106,6 +104,34 @@ class Hubbub:
         """Registers a function that is called with each connection once it has ended, after its commands."""
         self._disconnected.append(hook)
         return hook
+
+    def on_ack(self, hook: AckHook) -> AckHook:
+        """Registers a function that is called when a client has acknowledged more: `def hook(conn, room, seq)`."""
+        self._acked.append(hook)
+        return hook
+
+    def allow_publish(self, hook: PublishHook) -> PublishHook:
+        """Registers the function that says which events clients may publish: `def hook(conn, room, event) -> bool`.
+
+        Without one they may publish none. The event is a dict with the client's own fields, `type` among them.
+        """
+        self._allows_publish = hook
+        return hook
+
+    def rooms(self, pattern: str, **policy: Any) -> None:
+        """Sets what is different in the rooms whose names match a pattern such as `ticker-*`; the first match counts.
+
+        Args:
+            policy: fields of `RoomPolicy`, such as `history`, `slow_readers`, `latest_only`.
+
+        Raises:
+            LocalError: there is no such field, or it cannot have the value.
+        """
+        try:
+            RoomPolicy(**policy)
+        except TypeError:
+            raise LocalError(f"rooms {pattern!r}: {', '.join(policy)}: a room's policy has no such field") from None
+        self.patterns.append((pattern, policy))
 
     def websocket(self, path: str, subprotocols: tuple[str, ...] = ()) -> Callable[[H], H]:
         """Registers a path with a protocol of the application's own: `def handler(conn, message)`, a str or bytes.
@@ -145,6 +171,8 @@ class Hubbub:
     def bind(self, hub: Hub) -> list[Route]:
         """Connects the application to the hub that runs it; called by the node. Returns what it serves."""
         self._hub = hub
+        hub.on_ack = self._acked
+        hub.allows_publish = self._allows_publish
         hooks = (self._connected, self._disconnected)
         json = CommandEndpoint(hub, self.path, self._handlers, *hooks)
         msgpack = CommandEndpoint(hub, self.path, self._handlers, *hooks, msgpack=True)
@@ -153,36 +181,3 @@ class Hubbub:
             endpoint = RawEndpoint(hub, raw.path, raw.handler, *hooks)
             routes.append(Route(raw.path, {None: endpoint, **dict.fromkeys(raw.subprotocols, endpoint)}))
         return routes
-
-
-def _join(connection: Connection, command: Join) -> None:
-    room = connection.join(command.room, command.username, keep=command.keep)
-    connection.send(room.info(connection, command.id))
-    command.id = msgspec.UNSET  # room_info is the reply
-
-
-def _leave(connection: Connection, command: Leave) -> None:
-    connection.leave(command.room)
-
-
-def _ping(connection: Connection, command: Ping) -> None:
-    _reply(connection, command, timestamp=connection.now_ms())
-
-
-def _presence(connection: Connection, command: Presence) -> None:
-    room = _room_of(connection, command.room)
-    members = room.usernames(command.offset, command.limit)
-    _reply(connection, command, room=room.name, members=members, count=room.count)
-
-
-def _room_of(connection: Connection, name: str) -> Room:
-    for room in connection.rooms:
-        if room.name == name:
-            return room
-    raise CommandError(NOT_IN_ROOM, "Not in that room")
-
-
-def _reply(connection: Connection, command: Command, **fields: Any) -> None:
-    if command.id is not msgspec.UNSET:
-        connection.send(Ok(command.id, **fields))
-        command.id = msgspec.UNSET

@@ -14,7 +14,7 @@ import click
 from hubbub import __version__
 from hubbub.app import Hubbub
 from hubbub.config import Config, load, settings
-from hubbub.errors import ConfigError
+from hubbub.errors import BrokerError, ConfigError, HubbubError
 from hubbub.node import build_asgi, event_loop, listen, serve
 
 CHAT = "hubbub.apps.chat:app"
@@ -83,6 +83,11 @@ def _serve(app: str, config_file: Path | None, **options: Any) -> None:
     asgi = build_asgi(load_app(app), config)
     event_loop(config.server.loop)
     listener = listen(config)
+    try:
+        asgi.open()
+    except HubbubError:
+        listener.close()
+        raise
     _configure_logging()
     click.echo(f"Hubbub serves {app} at {_url(config, listener.getsockname())}")
     serve(asgi, config, listener)
@@ -148,7 +153,7 @@ def main() -> None:
         sys.exit(2)
     except click.ClickException as error:
         _fail(error.format_message())
-    except ConfigError as error:
+    except (ConfigError, BrokerError) as error:
         _fail(str(error))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)

@@ -6,8 +6,9 @@ import dataclasses
 import math
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
@@ -29,7 +30,12 @@ class Server:
 
     host: str = _setting("127.0.0.1", "address to listen on; only this machine unless you choose otherwise")
     port: int = _setting(8080, "port to listen on; 0 takes a free one", 0)
-    broker: str = _setting("memory://", "where rooms keep their events; memory:// is gone with the process")
+    broker: str = _setting(
+        "sqlite:///hubbub.db", "where rooms keep their events: a file; memory:// is gone with the process"
+    )
+    synchronous: str = _setting(
+        "normal", "sqlite://: normal survives the process being killed, full also a loss of power, off neither for sure"
+    )
     takeover: bool = _setting(True, "carry WebSockets past ASGI once they are open; faster, same behaviour")
     loop: str = _setting("auto", "event loop: auto, asyncio or uvloop; auto takes uvloop where there is one")
     backlog: int = _setting(2048, "connections that may wait to be accepted; the kernel's usual bound is 4096", 1)
@@ -50,6 +56,7 @@ class Limits:
     control_burst: int = _setting(100, "pings and pongs at once before that rate counts", 1)
     max_message_bytes: int = _setting(65536, "longest message; 30 times the longest chat message in UTF-8", 1)
     max_buffered_bytes: int = _setting(262144, "bytes waiting for a slow reader; about 1,500 chat messages", 1024)
+    stall_seconds: float = _setting(60.0, "how long a slow reader may take nothing at all before 1008", 1)
     max_malformed: int = _setting(10, "malformed messages in a row before 4400", 1)
     max_rooms: int = _setting(100, "rooms a connection may be in", 1)
     max_backlog: int = _setting(32, "commands waiting for a connection's coroutine handler before reading pauses", 1)
@@ -68,15 +75,83 @@ class Heartbeat:
     idle_seconds: float = _setting(0.0, "close connections that send no message for so long; 0 for never", 0)
 
 
+SLOW_READERS: Final = ("catch_up", "latest", "disconnect")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomPolicy:
+    """What a room keeps, and what becomes of its slow readers.
+
+    Attributes:
+        history: events kept; 0 for the broker's own number.
+        history_bytes: of all their payloads; 0 for no bound.
+        history_seconds: since they were published; 0 for ever.
+        slow_readers: `catch_up`, `latest` or `disconnect`.
+        latest_only: of each key only the last event is kept; who joins gets all of them.
+    """
+
+    history: int = 0
+    history_bytes: int = 0
+    history_seconds: float = 0.0
+    slow_readers: str = "catch_up"
+    latest_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.slow_readers not in SLOW_READERS:
+            raise ConfigError(f"slow_readers: {self.slow_readers!r} is none of {', '.join(SLOW_READERS)}")
+
+
+class Policies:
+    """The policy of each room, by its name.
+
+    Args:
+        default: where no pattern matches.
+        patterns: a glob pattern such as `ticker-*` and what is different there; the first that matches counts.
+    """
+
+    def __init__(self, default: RoomPolicy, patterns: Sequence[tuple[str, Mapping[str, Any]]] = ()) -> None:
+        self._default = default
+        self._patterns = [(pattern, dataclasses.replace(default, **changes)) for pattern, changes in patterns]
+
+    def __call__(self, room: str) -> RoomPolicy:
+        for pattern, policy in self._patterns:
+            if fnmatchcase(room, pattern):
+                return policy
+        return self._default
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rooms:
     """How rooms behave."""
 
-    history: int = _setting(1000, "events that memory:// keeps of a room", 1)
+    history: int = _setting(0, "events kept of a room; 0 for the broker's own: 1,000 in memory, 10,000 in a file", 0)
+    history_bytes: int = _setting(16_777_216, "bytes kept of a room; 100,000 chat messages. 0 for no bound", 0)
+    history_seconds: float = _setting(604_800.0, "how long a room keeps events; a week. 0 for ever", 0)
+    slow_readers: str = _setting(
+        "catch_up", "who reads too slowly gets: catch_up, all from the log; latest, the newest; disconnect, 4408"
+    )
     max_logs: int = _setting(1_000, "empty rooms whose events memory:// keeps", 0)
     members_shown: int = _setting(200, "members listed in room_info; the rest by `presence`, a page at a time", 1)
     presence_detail: int = _setting(1000, "above so many members only counts are announced, one a second", 1)
     fanout_slice: int = _setting(1000, "members written to before others get a turn; about 7 ms of send()", 1)
+
+    def policy(self) -> RoomPolicy:
+        """What these settings say of every room."""
+        return RoomPolicy(
+            history=self.history,
+            history_bytes=self.history_bytes,
+            history_seconds=self.history_seconds,
+            slow_readers=self.slow_readers,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sessions:
+    """How long a lost client is waited for."""
+
+    grace_seconds: float = _setting(15.0, "how long the others see a lost client stay; a change of network takes 10", 0)
+    session_seconds: float = _setting(120.0, "how long a lost session can be taken up", 0)
+    max_sessions: int = _setting(100_000, "sessions that are waited for; about 1 KB each", 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +170,7 @@ class Config:
     limits: Limits = Limits()
     heartbeat: Heartbeat = Heartbeat()
     rooms: Rooms = Rooms()
+    sessions: Sessions = Sessions()
     websocket: WebSocket = WebSocket()
 
 

@@ -44,3 +44,7 @@ class CommandError(HubbubError):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class BrokerError(HubbubError):
+    """The broker cannot keep or read: a full disk, a damaged file, a server that does not answer. Nothing was kept."""

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from struct import Struct
 from typing import Any, Final, Literal
 
@@ -25,10 +26,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import hubbub.config
 from hubbub.app import Hubbub
 from hubbub.brokers.memory import MemoryBroker
-from hubbub.config import Config
+from hubbub.brokers.sqlite import SqliteBroker
+from hubbub.brokers.sqlite_open import parse_url
+from hubbub.config import Config, Policies
 from hubbub.errors import ConfigError, HandshakeError
 from hubbub.hub.hub import Hub
-from hubbub.hub.ports import Broker
+from hubbub.hub.ports import Broker, Retention
 from hubbub.transports.asgi import WebSocketRoute, refuse
 from hubbub.transports.http import HttpProtocol
 from hubbub.transports.websocket import WebSocketProtocol
@@ -40,6 +43,8 @@ _VERSION_4: Final = bytes(0x40 | byte & 0x0F for byte in range(256))
 _VARIANT: Final = bytes(0x80 | byte & 0x3F for byte in range(256))
 # A full collection over 100,000 connections stalls the loop; what lives long is freed by reference counting.
 GC_THRESHOLDS: Final = (50_000, 20, 1000)
+MEMORY_HISTORY: Final = 1_000
+FILE_HISTORY: Final = 10_000
 
 
 class RandomIds:
@@ -63,13 +68,22 @@ class RandomIds:
 
 
 class AsyncioRuntime:
-    """hub.ports.Runtime on an asyncio event loop."""
+    """hub.ports.Runtime on an asyncio event loop, once that runs."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    _loop: asyncio.AbstractEventLoop
+
+    def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
         self.new_id = RandomIds().take
         self.monotonic = time.monotonic
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The loop runs."""
+        self._loop = loop
+
+    def post(self, callback: Callable[[], None]) -> None:
+        """Has a callback called on the loop's thread; called from any thread."""
+        self._loop.call_soon_threadsafe(callback)
 
     def unix_ms(self) -> int:
         return time.time_ns() // 1_000_000
@@ -110,19 +124,31 @@ class Node:
         self.hub: Hub | None = None
         self._app = app
         self._config = config
-        check_broker(config.server.broker)
+        self._policies = Policies(config.rooms.policy(), app.patterns)
+        self._runtime = AsyncioRuntime()
         self._router: Router | None = None
-        self._runtime: AsyncioRuntime | None = None
+        self._broker: Broker | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await (self._router or self.start())(scope, receive, send)
 
+    def open(self) -> Broker:
+        """Opens the broker; `start` does so by itself, but has nobody to tell of a mistake.
+
+        Raises:
+            ConfigError: it cannot be had; says why.
+            BrokerError: its file is damaged.
+        """
+        if self._broker is None:
+            self._broker = open_broker(self._config, self._runtime, self._policies)
+        return self._broker
+
     def start(self) -> Router:
         """Builds the hub and its routes, and begins to tick."""
         loop = asyncio.get_running_loop()
-        self._runtime = AsyncioRuntime(loop)
-        self.hub = Hub(self._runtime, self._broker(self._runtime), self._config)
+        self._runtime.begin(loop)
+        self.hub = Hub(self._runtime, self.open(), self._config, self._policies)
         hub = self.hub
         routes: list[BaseRoute] = [
             StarletteRoute(route.path, WebSocketRoute(hub, route.endpoints)) for route in self._app.bind(hub)
@@ -133,9 +159,6 @@ class Node:
         self._router = Router(routes, default=_not_found, lifespan=self._lifespan)
         self._tick(loop)
         return self._router
-
-    def _broker(self, runtime: AsyncioRuntime) -> Broker:
-        return MemoryBroker(runtime.new_id, self._config.rooms.history, self._config.rooms.max_logs)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         assert self.hub is not None
@@ -150,21 +173,35 @@ class Node:
     async def stop(self) -> None:
         """Ends every connection with 1012 and waits for handlers, each within a bounded time."""
         assert self.hub is not None
-        assert self._runtime is not None
         self.hub.close_all()
         await self._runtime.settle(self._config.server.close_seconds)
+        if self._broker is not None:
+            await self._broker.stop()
         if self._timer is not None:
             self._timer.cancel()
 
 
-def check_broker(url: str) -> None:
-    """Checks the URL of a broker.
+def open_broker(config: Config, runtime: AsyncioRuntime, policies: Policies) -> Broker:
+    """The broker that the settings name.
 
     Raises:
-        ConfigError: there is no such kind.
+        ConfigError: it cannot be had; says why.
+        BrokerError: its file is damaged.
     """
-    if not url.startswith("memory://"):
-        raise ConfigError(f"broker {url!r}: known is memory://")
+
+    def retention(count: int, room: str) -> Retention:
+        policy = policies(room)
+        return Retention(policy.history or count, policy.history_bytes, policy.history_seconds, policy.latest_only)
+
+    url = config.server.broker
+    if url == "memory://":
+        kept = partial(retention, MEMORY_HISTORY)
+        return MemoryBroker(runtime.new_id, kept, config.rooms.max_logs, runtime.unix_ms)
+    if url.startswith("sqlite:"):
+        path, level = parse_url(url), config.server.synchronous.upper()
+        kept = partial(retention, FILE_HISTORY)
+        return SqliteBroker(path, runtime.new_id, kept, runtime.unix_ms, runtime.post, level)
+    raise ConfigError(f"broker {url!r}: known are sqlite:///file and memory://")
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
@@ -176,7 +213,7 @@ async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.body", "body": b"Not Found\n"})
 
 
-def build_asgi(app: Hubbub, config: Config | None = None) -> ASGIApp:
+def build_asgi(app: Hubbub, config: Config | None = None) -> Node:
     """The application as ASGI."""
     return Node(app, config or hubbub.config.load())
 

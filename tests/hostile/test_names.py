@@ -153,7 +153,6 @@ CLAIMS = {
     "clientId": "00000000-0000-4000-8000-000000000000",
     "seq": 1 << 62,
     "timestamp": 1,
-    "room": "elsewhere",
     "memberCount": 999,
     "members": ["mallory"],
     "count": 999,
@@ -210,3 +209,13 @@ def test_row_30_a_client_cannot_send_what_only_the_server_says(server: Server, r
         assert ada.event("error")["code"] == "unknown_type"
         ada.send(command(type="typing"))
         assert bob.event()["type"] == "typing"
+
+
+def test_row_30_a_message_for_a_room_that_the_client_is_not_in_is_refused(server: Server, room: str) -> None:
+    with HonestPeer(server.port) as ada, HonestPeer(server.port) as bob:
+        bob.join(f"{room[:40]} two", "bob")
+        ada.join(room, "ada")
+        ada.send(command(type="message", text="hi", room=f"{room[:40]} two", id=1))
+        assert ada.event("error")["code"] == "not_in_room"
+        bob.send(command(type="message", text="first", id=1))
+        assert bob.event("message")["seq"] == 1

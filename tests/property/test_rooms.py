@@ -121,7 +121,7 @@ class RoomMachine(RuleBasedStateMachine):
         return connection
 
     def _join(self, connection: Connection, name: str, username: str, *, keep: bool) -> None:
-        room = self.bench.hub.join(connection, name, username, keep=keep)
+        member = self.bench.hub.join(connection, name, username, keep=keep)
         for left in list(self.joined[connection]):
             if left == name or not keep:
                 self._leave(connection, left, lost=False)
@@ -129,8 +129,8 @@ class RoomMachine(RuleBasedStateMachine):
         self._announce(name, "user_joined", username.strip(), len(model.present) + 1)
         model.stays.append(Stay(connection, username.strip(), self.moment()))
         self.joined[connection].append(name)
-        info = room.info(connection)
-        assert (info.members, info.seq) == ([stay.username for stay in model.present], model.head())
+        room = member.room
+        assert (room.roster(member)[0], room.head) == ([stay.username for stay in model.present], model.head())
 
     @precondition(lambda self: any(self.joined.values()))
     @rule(connection=connections, data=st.data())
@@ -216,7 +216,7 @@ class RoomMachine(RuleBasedStateMachine):
     @invariant()
     def members_are_those_of_the_model(self) -> None:
         for name, model in self.model.items():
-            members = list(self.bench.hub.room(name).members.items())
+            members = [(member.connection, member.username) for member in self.bench.hub.room(name).members]
             assert members == [(stay.member, stay.username) for stay in model.present]
 
     @invariant()

@@ -200,8 +200,10 @@ samples = st.builds(
     Sample, texts, numbers, st.booleans(), values, st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5)
 )
 seqs = st.integers(0, 2**63)
-infos = st.builds(RoomInfo, texts, st.lists(texts, max_size=5), seqs, texts, seqs, st.just(True), ids)
-oks = st.builds(Ok, ids, seq=seqs, members=st.lists(texts, max_size=5))
+members = st.lists(texts, max_size=5)
+recovered = st.none() | st.booleans()
+infos = st.builds(RoomInfo, texts, members, seqs, texts, seqs, seqs, recovered, st.just([]), st.just(True), id=ids)
+oks = st.builds(Ok, ids, seq=seqs, members=members)
 events = samples | infos | oks
 commands = st.one_of(
     st.builds(Join, id=ids, room=texts, username=texts, keep=st.booleans()),

@@ -21,13 +21,14 @@ CHAT = "hubbub.apps.chat:app"
 TESTED = "tests.support.application:app"
 PLAIN = "tests.support.plain:application"
 
-# How the same application can be hosted: four ways of Hubbub's own server, and two servers that are not ours.
+# How the same application can be hosted: Hubbub's own server, and two servers that are not ours.
 FAST = "fast path"
 FAST_ASYNCIO = "fast path on asyncio's loop"
 ASGI = "plain ASGI on our server"
 UVICORN = "plain ASGI on uvicorn with websockets"
 HYPERCORN = "plain ASGI on hypercorn"
-HOSTS = (FAST, FAST_ASYNCIO, ASGI, UVICORN, HYPERCORN)
+FAST_SQLITE = "fast path with sqlite://"
+HOSTS = (FAST, FAST_SQLITE, FAST_ASYNCIO, ASGI, UVICORN, HYPERCORN)
 OWN_HOSTS = (FAST, ASGI)
 
 
@@ -79,7 +80,7 @@ def command(host: str, port: int, options: tuple[str, ...], target: str) -> list
     python = [sys.executable, "-m"]
     hubbub = [*python, "hubbub", "serve", target, "--port", str(port)]
     match host:
-        case "fast path":
+        case "fast path" | "fast path with sqlite://":
             return [*hubbub, *options]
         case "fast path on asyncio's loop":
             return [*hubbub, "--loop", "asyncio", *options]
@@ -98,6 +99,7 @@ def environment(options: tuple[str, ...]) -> dict[str, str]:
     variables = {key: value for key, value in os.environ.items() if not key.startswith("HUBBUB_")}
     for name, value in zip(options[::2], options[1::2], strict=False):
         variables["HUBBUB_" + name[2:].upper().replace("-", "_")] = value
+    variables.setdefault("HUBBUB_BROKER", "memory://")
     return {**variables, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
@@ -120,6 +122,8 @@ def serve(
     """Runs a server until the block ends; `options` are `--name value` pairs of `hubbub serve`."""
     port = port or free_port()
     output = folder / f"server-{port}-{time.monotonic_ns()}.log"
+    if host == FAST_SQLITE:
+        options = (*options, "--broker", f"sqlite:///{output.with_suffix('.db')}")
     with output.open("wb") as file:
         process = subprocess.Popen(
             command(host, port, options, target),

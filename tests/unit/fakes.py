@@ -8,10 +8,11 @@ from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any
 
 from hubbub.brokers.memory import MemoryBroker
-from hubbub.config import Config
+from hubbub.config import Config, Policies
+from hubbub.errors import BrokerError
 from hubbub.hub.connection import Connection
 from hubbub.hub.hub import Hub
-from hubbub.hub.ports import Endpoint
+from hubbub.hub.ports import Answer, Draft, Endpoint, Kept, Portion, Position, Retention
 from hubbub.wire.codec import EVENT, Batch, Item
 from hubbub.wire.messages import Event
 from hubbub.wire.websocket import TEXT
@@ -105,6 +106,10 @@ class RecordingTransport:
         self.batches: list[list[Any]] = []
         self.events: list[Any] = []
         self.actions: list[Any] = []
+        self.buffered = 0
+
+    def waiting(self) -> int:
+        return self.buffered
 
     def forget(self) -> None:
         """Clears what was written down."""
@@ -160,17 +165,30 @@ class RecordingEndpoint:
 
 
 class LateBroker(MemoryBroker):
-    """Numbers and keeps at once, but says so only when told to."""
+    """Numbers and keeps at once, but says so only when told to; so does reading, when `reads_late`."""
 
-    def __init__(self, new_id: Callable[[], str], history: int, max_logs: int) -> None:
-        super().__init__(new_id, history, max_logs)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.reads_late = False
         self._late: list[Callable[[], None]] = []
 
-    def append(self, room: str, entries: Sequence[bytes], kept: Callable[[int], None]) -> None:
-        super().append(room, entries, lambda first: self._late.append(lambda: kept(first)))
+    def append(self, room: str, time: int, drafts: Sequence[Draft], kept: Answer[Kept]) -> None:
+        super().append(room, time, drafts, lambda answer: self._late.append(lambda: kept(answer)))
+
+    def open(self, room: str, opened: Answer[Position]) -> None:
+        if self.reads_late:
+            self._late.append(lambda: MemoryBroker.open(self, room, opened))
+        else:
+            super().open(room, opened)
+
+    def read(self, room: str, after: int, limit: int, max_bytes: int, done: Answer[Portion]) -> None:
+        if self.reads_late:
+            super().read(room, after, limit, max_bytes, lambda answer: self._late.append(lambda: done(answer)))
+        else:
+            super().read(room, after, limit, max_bytes, done)
 
     def answer(self) -> None:
-        """Says that all is kept that was appended."""
+        """Gives the answers to all that was asked."""
         late, self._late = self._late, []
         for callback in late:
             callback()
@@ -179,10 +197,11 @@ class LateBroker(MemoryBroker):
 class FailingBroker(MemoryBroker):
     """Fails for the room `bad`."""
 
-    def append(self, room: str, entries: Sequence[bytes], kept: Callable[[int], None]) -> None:
+    def append(self, room: str, time: int, drafts: Sequence[Draft], kept: Answer[Kept]) -> None:
         if room == "bad":
-            raise RuntimeError("disk full")
-        super().append(room, entries, kept)
+            kept(BrokerError("disk full"))
+        else:
+            super().append(room, time, drafts, kept)
 
 
 class Bench:
@@ -194,15 +213,22 @@ class Bench:
         *,
         broker: type[MemoryBroker] = MemoryBroker,
         endpoint: Callable[[Hub], Endpoint] | None = None,
+        patterns: Sequence[tuple[str, dict[str, Any]]] = (),
     ) -> None:
         self.runtime = FakeRuntime()
-        self.broker = broker(lambda: "epoch", 1000, 100)
-        self.hub = Hub(self.runtime, self.broker, config or Config())
+        config = config or Config()
+        self.policies = Policies(config.rooms.policy(), patterns)
+        self.broker = broker(lambda: "epoch", self._retention, 100, self.runtime.unix_ms)
+        self.hub = Hub(self.runtime, self.broker, config, self.policies)
         self.endpoint: Endpoint = endpoint(self.hub) if endpoint else RecordingEndpoint()
 
-    def connect(self) -> Connection:
+    def _retention(self, room: str) -> Retention:
+        policy = self.policies(room)
+        return Retention(policy.history or 1000, 0, 0, latest_only=policy.latest_only)
+
+    def connect(self, session: str | None = None) -> Connection:
         transport = RecordingTransport()
-        connection = self.hub.open(self.endpoint, transport, None)
+        connection = self.hub.open(self.endpoint, transport, None, session)
         connection.data["tape"] = transport
         return connection
 
@@ -215,6 +241,21 @@ class Bench:
         for member in members:
             tape(member).forget()
         return members
+
+    def head(self, room: str) -> int:
+        """The end of a room's log."""
+        found: list[Position | BrokerError] = []
+        self.broker.open(room, found.append)
+        assert isinstance(found[0], Position)
+        return found[0].seq
+
+    def texts(self, room: str) -> list[str]:
+        """The texts that a room's log holds."""
+        found: list[Portion | BrokerError] = []
+        self.broker.open(room, lambda _: None)
+        self.broker.read(room, 0, 1000, 1 << 20, found.append)
+        assert isinstance(found[0], Portion)
+        return [json.loads(entry.payload)["text"] for entry in found[0].entries]
 
     def receive(self, connection: Connection, **command: Any) -> None:
         """A command arrives as JSON."""

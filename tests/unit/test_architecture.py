@@ -21,7 +21,15 @@ TABLE: dict[str, set[str]] = {
     "config": {"errors"},
     "wire": {"errors", "codes", "wire"},
     "hub": {"errors", "codes", "config", "wire", "hub"},
-    "brokers": {"errors", "codes", "config", "wire.messages", "hub.ports"},
+    "brokers": {
+        *("errors", "codes", "config", "wire.messages", "hub.ports"),
+        *(
+            "brokers.ring",
+            "brokers.sqlite_open",
+            "brokers.sqlite_file",
+            "brokers.sqlite_room",
+        ),  # what they share, and parts
+    },
     "transports": {
         *("errors", "codes", "config", "wire", "hub"),
         *("transports.loop", "transports.frames", "transports.asgi"),  # what transports share

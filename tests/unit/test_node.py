@@ -6,8 +6,9 @@ import uuid
 
 import pytest
 
+from hubbub.config import Config, Policies, RoomPolicy, Server
 from hubbub.errors import ConfigError
-from hubbub.node import RANDOM_BLOCK_BYTES, RandomIds, check_broker
+from hubbub.node import RANDOM_BLOCK_BYTES, AsyncioRuntime, RandomIds, open_broker
 
 
 def test_an_id_is_a_random_uuid() -> None:
@@ -34,5 +35,5 @@ def test_every_bit_that_may_be_random_is() -> None:
 
 @pytest.mark.parametrize("url", ["", "memory", "redis://localhost", "://", "MEMORY://"])
 def test_any_other_is_refused_by_name(url: str) -> None:
-    with pytest.raises(ConfigError, match=f"^broker '{url}': known is memory://$"):
-        check_broker(url)
+    with pytest.raises(ConfigError, match=f"^broker '{url}': known are sqlite:///file and memory://$"):
+        open_broker(Config(server=Server(broker=url)), AsyncioRuntime(), Policies(RoomPolicy()))

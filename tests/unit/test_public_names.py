@@ -9,6 +9,7 @@ import pytest
 import hubbub
 
 NAMES = [
+    "BrokerError",
     "Command",
     "CommandError",
     "Config",
@@ -18,16 +19,24 @@ NAMES = [
     "Hubbub",
     "HubbubError",
     "LocalError",
+    "MessageId",
     "PeerError",
     "Publication",
     "Room",
+    "RoomPolicy",
 ]
 METHODS = {
-    "Hubbub": ["asgi", "bind", "build_asgi", "mount", "on", "on_connect", "on_disconnect", "room", "websocket"],
-    "Connection": ["close", "join", "leave", "new_id", "now_ms", "send"],
-    "Publication": ["failed", "kept", "when_settled"],
+    "Hubbub": [
+        *("allow_publish", "asgi", "bind", "build_asgi", "mount"),
+        *("on", "on_ack", "on_connect", "on_disconnect", "room", "rooms", "websocket"),
+    ],
+    "Connection": ["close", "join", "leave", "new_id", "now_ms", "once", "room_in", "send", "username_in"],
+    "Publication": ["draft", "failed", "kept", "when_settled"],
 }
-PROPERTIES = {"Connection": ["announced", "data", "path", "room"], "Room": ["count"]}
+PROPERTIES = {
+    "Connection": ["announced", "correlation_id", "data", "identity", "path", "room", "rooms"],
+    "Room": ["count", "unsettled"],
+}
 
 
 def test_the_public_names_are_these() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from hubbub.codes import NORMAL, NOT_IN_ROOM
 from hubbub.errors import CommandError
+from hubbub.hub.ports import Once
 from hubbub.wire.codec import EVENT, Batch, Item
 from hubbub.wire.messages import Event
 from hubbub.wire.websocket import BINARY, TEXT, encode_close
@@ -16,8 +18,10 @@ from hubbub.wire.websocket import BINARY, TEXT, encode_close
 if TYPE_CHECKING:
     from hubbub.hub.dispatch import Call
     from hubbub.hub.hub import Hub
+    from hubbub.hub.member import Member
     from hubbub.hub.ports import Endpoint, Transport
     from hubbub.hub.room import Room
+    from hubbub.hub.session import Session
 
 _encode = msgspec.json.Encoder().encode
 
@@ -32,6 +36,8 @@ class _Gone:
     def resume_reading(self) -> None: ...
     def close(self, code: int, reason: str) -> None: ...
     def abort(self) -> None: ...
+    def waiting(self) -> int:
+        return 0
 
 
 GONE: Final = _Gone()
@@ -43,9 +49,11 @@ class Connection:
     Attributes:
         id: a UUID, new with every connection; the `clientId` of the protocol.
         username: under which it joined last; empty before.
-        rooms: the rooms it is in, the one joined last at the end.
+        members: what it is in each of its rooms, the one joined last at the end.
+        session: the client across its connections; None unless it asked for one.
         remote: the peer's address and port, where known.
         open: messages are taken and sent; False once it closes or is lost.
+        stalled: its transport takes nothing more for now; events are read for it from the log later.
     """
 
     # One slot more is eight bytes a connection; what the hub keeps for itself begins with an underscore.
@@ -64,9 +72,11 @@ class Connection:
         "_malformed",
         "_wheel_slot",
         "id",
+        "members",
         "open",
         "remote",
-        "rooms",
+        "session",
+        "stalled",
         "transport",
         "username",
     )
@@ -74,9 +84,11 @@ class Connection:
     def __init__(self, hub: Hub, endpoint: Endpoint, transport: Transport, remote: tuple[str, int] | None) -> None:
         self.id = hub.runtime.new_id()
         self.username = ""
-        self.rooms: tuple[Room, ...] = ()
+        self.members: tuple[Member, ...] = ()
+        self.session: Session | None = None
         self.remote = remote
         self.open = True
+        self.stalled = False
         self.transport = transport
         self._hub = hub
         self._endpoint = endpoint
@@ -98,6 +110,21 @@ class Connection:
         if self._data is None:
             self._data = {}
         return self._data
+
+    @property
+    def rooms(self) -> tuple[Room, ...]:
+        """The rooms it is in, the one joined last at the end."""
+        return tuple(member.room for member in self.members)
+
+    @property
+    def identity(self) -> str:
+        """Who it is for what is stored of it: its session, or without one only this connection."""
+        return self.id if self.session is None else self.session.id
+
+    @property
+    def correlation_id(self) -> str:
+        """Finds the client in the log: the id of its session's first connection."""
+        return self.id if self.session is None else self.session.correlation_id
 
     @property
     def announced(self) -> bool:
@@ -124,9 +151,45 @@ class Connection:
         Raises:
             CommandError: `not_in_room`, which a handler may let pass as the command's answer.
         """
-        if not self.rooms:
-            raise CommandError(NOT_IN_ROOM, "Join a room first")
-        return self.rooms[-1]
+        return self._member_in("").room
+
+    def room_in(self, name: str) -> Room:
+        """The room of this name that it has joined, or the one joined last where the name is empty.
+
+        Raises:
+            CommandError: `not_in_room`.
+        """
+        return self._member_in(name).room
+
+    def username_in(self, room: Room) -> str:
+        """Its name in a room; empty where it has none."""
+        return next((member.username or "" for member in self.members if member.room is room), "")
+
+    def _member_in(self, name: str = "", *, subscribed: bool = False) -> Member:
+        """What it is in a room; in the one joined last where the name is empty.
+
+        Args:
+            subscribed: a subscription will do.
+
+        Raises:
+            CommandError: `not_in_room`.
+        """
+        for member in reversed(self.members):
+            if (not name or member.room.name == name) and (subscribed or member.username is not None):
+                return member
+        raise CommandError(NOT_IN_ROOM, "Not in that room" if name else "Join a room first")
+
+    def once(self, message_id: str, content: str) -> Once | None:
+        """What makes a publish safe to repeat: pass it to `Room.publish` as `once`.
+
+        Args:
+            message_id: names the message among all of this client's; empty for none.
+            content: what the message says. The same id with another content is refused.
+        """
+        if not message_id:
+            return None
+        fingerprint = int.from_bytes(blake2b(content.encode(), digest_size=7).digest(), "big")
+        return Once(self.identity, message_id, fingerprint)
 
     def join(self, room: str, username: str, *, keep: bool = False) -> Room:
         """Enters a room; leaves those it is in, unless `keep`.
@@ -134,7 +197,7 @@ class Connection:
         Raises:
             CommandError: a name is empty or has characters that it must not have, or there are too many rooms.
         """
-        return self._hub.join(self, room, username, keep=keep)
+        return self._hub.join(self, room, username, keep=keep).room
 
     def leave(self, room: str) -> None:
         """Leaves a room.
@@ -156,6 +219,11 @@ class Connection:
             self.transport.send((TEXT, event.encode()))
         else:
             self.transport.send((BINARY, event))
+
+    def _redeliver(self, item: Item) -> None:
+        """Sends again what the client has not acknowledged."""
+        self._hub.counters.events_redelivered += 1
+        self.transport.send(item)
 
     def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Leaves all rooms and begins the closing handshake; nothing more is received.

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from inspect import isawaitable
+from types import GeneratorType
 from typing import Any, Final, Union
 
 import msgspec
@@ -20,22 +21,25 @@ from hubbub.codes import (
     MALFORMED,
     POLICY_VIOLATION,
     RATE_LIMITED,
+    UNAVAILABLE,
     UNKNOWN_TYPE,
     UNSUPPORTED_DATA,
 )
-from hubbub.errors import CommandError
+from hubbub.errors import BrokerError, CommandError
 from hubbub.hub.connection import Connection
 from hubbub.hub.hub import Hub
-from hubbub.hub.room import Publication
+from hubbub.hub.publication import Publication
+from hubbub.hub.steps import Steps, Walk
 from hubbub.wire.messages import Command, CommandId, Connected, Envelope, Error, Ok
 from hubbub.wire.messages import Warning as WarningEvent
 from hubbub.wire.websocket import BINARY, TEXT
 
 log: Final = logging.getLogger("hubbub")
 PROTOCOL_VERSION: Final = 1
+RETRY_MS: Final = 1000
 
 Result = Publication | None
-Handler = Callable[..., Result | Coroutine[Any, Any, Result]]
+Handler = Callable[..., Result | Coroutine[Any, Any, Result] | Steps]
 """Called with the connection and, where there is one, the command or message."""
 
 Call = tuple[Handler, tuple[Any, ...], Command | None]
@@ -46,7 +50,7 @@ Malformed = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def run(connection: Connection, call: Call) -> None:
-    """Runs a handler now, or in its order when a coroutine of this connection is at work."""
+    """Runs a handler now, or in its order when one of this connection's is still at work."""
     backlog = connection._backlog
     if backlog is not None:
         backlog.append(call)
@@ -58,33 +62,35 @@ def run(connection: Connection, call: Call) -> None:
         result = handler(*arguments)
         if result is None or isinstance(result, Publication):
             answer(connection, command, result)
+        elif isinstance(result, GeneratorType):
+            _walk(connection, command, result)
         else:
             connection._backlog = deque()
-            connection._hub.runtime.spawn(_work(connection, (lambda: result, (), command)))
+            connection._hub.runtime.spawn(_await(connection, command, result))
     except Exception as error:
         fail(connection, command, error)
 
 
-async def _work(connection: Connection, call: Call) -> None:
-    """Awaits a coroutine handler and then runs what has come meanwhile, until nothing waits."""
+def _walk(connection: Connection, command: Command | None, steps: Steps) -> None:
+    """Takes a handler's steps; what comes meanwhile waits."""
+    backlog: deque[Call] = deque()
+    connection._backlog = backlog
+
+    def done(result: object) -> None:
+        if isinstance(result, Exception):
+            fail(connection, command, result)
+        else:
+            answer(connection, command, result)
+        _go_on(connection, backlog)
+
+    Walk(steps, done).go_on()
+
+
+async def _await(connection: Connection, command: Command | None, result: object) -> None:
+    """Awaits a coroutine handler, and then runs what has come meanwhile."""
     backlog = connection._backlog
     assert backlog is not None
     try:
-        await _finish(connection, *call)
-        while backlog:
-            call = backlog.popleft()
-            if not backlog:
-                connection.transport.resume_reading()
-            await _finish(connection, *call)
-    finally:
-        connection._backlog = None
-
-
-async def _finish(
-    connection: Connection, handler: Handler, arguments: tuple[Any, ...], command: Command | None
-) -> None:
-    try:
-        result = handler(*arguments)
         answer(connection, command, await result if isawaitable(result) else result)
     except CancelledError as error:
         if not connection.open:  # the node stops; otherwise the handler awaited what somebody cancelled
@@ -92,6 +98,26 @@ async def _finish(
         fail(connection, command, RuntimeError(f"cancelled: {error}"))
     except Exception as error:
         fail(connection, command, error)
+    _go_on(connection, backlog)
+
+
+def _go_on(connection: Connection, backlog: deque[Call]) -> None:
+    """Runs what has waited, until one of those takes its time; then the rest waits on."""
+    connection._backlog = None
+    while backlog:
+        call = backlog.popleft()
+        if not backlog:
+            connection.transport.resume_reading()
+        run(connection, call)
+        working = _working(connection)
+        if working is not None:
+            working.extend(backlog)
+            return
+
+
+def _working(connection: Connection) -> deque[Call] | None:
+    """What waits for a handler of this connection that is at work; None when there is none."""
+    return connection._backlog
 
 
 def answer(connection: Connection, command: Command | None, result: object) -> None:
@@ -115,7 +141,8 @@ def _answer_publication(connection: Connection, command: Command, id: CommandId,
     if publication.error is not None:
         fail(connection, command, publication.error)
     else:
-        connection.send(Ok(id, seq=msgspec.UNSET if publication.seq is None else publication.seq))
+        seq = msgspec.UNSET if publication.seq is None else publication.seq
+        connection.send(Ok(id, msgspec.UNSET if publication.once is None else publication.once.id, seq))
 
 
 def fail(connection: Connection, command: Command | None, error: Exception) -> None:
@@ -123,6 +150,9 @@ def fail(connection: Connection, command: Command | None, error: Exception) -> N
     id = msgspec.UNSET if command is None else command.id
     if isinstance(error, CommandError):
         connection.send(Error(error.message, error.code, id))
+        return
+    if isinstance(error, BrokerError):
+        connection.send(Error("The room's log cannot be used now", UNAVAILABLE, id, RETRY_MS))
         return
     correlation_id = report(connection, error)
     connection.send(Error("Internal error", INTERNAL, id, correlation_id=correlation_id))
@@ -132,7 +162,13 @@ def report(connection: Connection, error: Exception) -> str:
     """Logs an application's exception once; returns the id under which it stands in the log."""
     connection._hub.counters.handlers_failed += 1
     correlation_id = connection._hub.runtime.new_id()
-    log.error("a handler failed: correlationId=%s path=%r", correlation_id, connection.path, exc_info=error)
+    log.error(
+        "a handler failed: correlationId=%s client=%s path=%r",
+        correlation_id,
+        connection.correlation_id,
+        connection.path,
+        exc_info=error,
+    )
     return correlation_id
 
 
@@ -181,7 +217,9 @@ class CommandEndpoint:
         config = self._hub.config
         heartbeat = round(config.heartbeat.heartbeat_seconds * 1000)
         now = self._hub.runtime.unix_ms()
-        connection.send(Connected(connection.id, now, PROTOCOL_VERSION, heartbeat, config.limits.max_message_bytes))
+        session = msgspec.UNSET if connection.session is None else connection.session.token
+        longest = config.limits.max_message_bytes
+        connection.send(Connected(connection.id, now, PROTOCOL_VERSION, heartbeat, longest, session))
         for hook in self._connected:
             run(connection, (hook, (connection,), None))
 

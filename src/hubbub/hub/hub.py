@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
-from hubbub.codes import CLOSED, INVALID_JOIN, NORMAL, NOT_IN_ROOM, POLICY_VIOLATION, SERVICE_RESTART, TOO_MANY_ROOMS
-from hubbub.config import Config
+from hubbub.codes import (
+    CLOSED,
+    INVALID_JOIN,
+    NORMAL,
+    NOT_IN_ROOM,
+    POLICY_VIOLATION,
+    REPLACED,
+    SERVICE_RESTART,
+    TOO_MANY_ROOMS,
+    TOO_SLOW,
+    TRY_AGAIN_LATER,
+)
+from hubbub.config import Config, RoomPolicy
 from hubbub.errors import CommandError
 from hubbub.hub.connection import GONE, Connection
 from hubbub.hub.heartbeat import Wheel
 from hubbub.hub.limits import REFUSED, RateLimit, clean_room, clean_username
+from hubbub.hub.member import Member
 from hubbub.hub.ports import Broker, Endpoint, Runtime, Transport
 from hubbub.hub.room import Room
+from hubbub.hub.session import Sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 log: Final = logging.getLogger("hubbub")
 LONGEST_TICK_SECONDS: Final = 1.0
@@ -38,6 +54,12 @@ class Counters:
     handlers_failed: int = 0
     heartbeats_missed: int = 0
     slow_readers_closed: int = 0
+    writing_paused: int = 0
+    events_replayed: int = 0
+    gaps: int = 0
+    publishes_repeated: int = 0
+    events_redelivered: int = 0
+    sessions_resumed: int = 0
 
 
 class Hub:
@@ -47,17 +69,26 @@ class Hub:
         runtime: time, randomness and the event loop's turns.
         broker: keeps what rooms publish.
         config: the settings in force.
+        policy: what a room of a name keeps, and what becomes of slow readers there; the settings' by default.
     """
 
-    def __init__(self, runtime: Runtime, broker: Broker, config: Config) -> None:
+    def __init__(
+        self, runtime: Runtime, broker: Broker, config: Config, policy: Callable[[str], RoomPolicy] | None = None
+    ) -> None:
         self.runtime = runtime
         self.broker = broker
         self.config = config
         self.counters = Counters()
+        self.policy = policy or (lambda _: config.rooms.policy())
+        self.on_ack: list[Callable[[Connection, Room, int], None]] = []
+        self.allows_publish: Callable[[Connection, Room, dict[str, object]], bool] | None = None
         self.connections: set[Connection] = set()
+        self.sessions = Sessions(runtime, broker.secret, config.sessions, self._give_up)
         self._rooms: WeakValueDictionary[str, Room] = WeakValueDictionary()
         self._dirty: list[Room] = []
         self._counting: dict[Room, None] = {}
+        self._confirming: dict[Room, None] = {}
+        self._stalled: dict[Connection, tuple[int, float]] = {}
         limits, seconds = config.limits, config.heartbeat.heartbeat_seconds
         self._rate = RateLimit(limits.rate_limit, limits.rate_burst)
         self._control_rate = RateLimit(limits.control_rate, limits.control_burst)
@@ -67,15 +98,34 @@ class Hub:
 
     # Connections
 
-    def open(self, endpoint: Endpoint, transport: Transport, remote: tuple[str, int] | None) -> Connection:
-        """Takes in a new connection; its transport is ready to send."""
+    def open(
+        self, endpoint: Endpoint, transport: Transport, remote: tuple[str, int] | None, session: str | None = None
+    ) -> Connection:
+        """Takes in a new connection; its transport is ready to send.
+
+        Args:
+            session: the token of the session that it takes up; empty for a new one, None for none.
+        """
         connection = Connection(self, endpoint, transport, remote)
         connection._active_at = self.runtime.monotonic()
         connection._wheel_slot = self._wheel.put(connection, self._heartbeat_ticks)
         self.connections.add(connection)
         self.counters.connections_opened += 1
+        if session is not None and endpoint.announced:
+            self.take_up(connection, session)
         endpoint.opened(connection)
         return connection
+
+    def take_up(self, connection: Connection, token: str) -> None:
+        """Gives a connection a session; the one that had it closes, and its memberships wait to be taken over."""
+        self.sessions.detach(connection, ())
+        replaced = self.sessions.attach(connection, token)
+        if connection.session is not None and connection.session.token == token:
+            self.counters.sessions_resumed += 1
+        if replaced is not None:
+            transport = replaced.transport
+            self._drop(replaced, lost=True)
+            transport.close(REPLACED, "replaced by a newer connection of this session")
 
     def receive(self, connection: Connection, opcode: int, payload: bytes) -> None:
         """A message has arrived: it is handled, or dropped when there are too many."""
@@ -120,9 +170,13 @@ class Hub:
         """The peer is alive."""
         connection._alive = True
 
-    def lost(self, connection: Connection) -> None:
-        """The transport is gone."""
-        self._drop(connection, lost=True)
+    def lost(self, connection: Connection, *, clean: bool = False) -> None:
+        """The transport is gone.
+
+        Args:
+            clean: the peer has closed it, and will not come back for what it was here.
+        """
+        self._drop(connection, lost=True, stays=not clean)
 
     def close(self, connection: Connection, code: int, reason: str = "") -> None:
         """Ends a connection from our side."""
@@ -130,33 +184,49 @@ class Hub:
             if code not in (NORMAL, SERVICE_RESTART):
                 log.info("closing a connection: code=%d reason=%r remote=%r", code, reason, connection.remote)
             transport = connection.transport
-            self._drop(connection, lost=False)
+            self._drop(connection, lost=False, stays=False)
             transport.close(code, reason)
 
     def close_slow(self, connection: Connection) -> None:
-        """Ends a connection whose peer does not read what is sent to it."""
+        """Ends a connection whose peer does not read what is sent to it; it may come back."""
         if connection.open:
             self.counters.slow_readers_closed += 1
-            self.close(connection, POLICY_VIOLATION, f"{self.config.limits.max_buffered_bytes} bytes wait to be read")
+            self.close(connection, TOO_SLOW, f"{connection.transport.waiting()} bytes wait to be read")
+
+    def close_unavailable(self, connection: Connection) -> None:
+        """Ends a connection whose rooms cannot be read."""
+        self.close(connection, TRY_AGAIN_LATER, "the log of a room cannot be read")
 
     def close_all(self) -> None:
         """Ends every connection because the node stops."""
         self.flush()
         for connection in list(self.connections):  # nobody stays to whom their leaving would have to be told
             transport = connection.transport
-            self._drop(connection, lost=True)
+            self._drop(connection, lost=True, stays=False)
             transport.close(SERVICE_RESTART, f"after={self.config.server.reconnect_ms}")
 
-    def _drop(self, connection: Connection, *, lost: bool) -> None:
+    def _drop(self, connection: Connection, *, lost: bool, stays: bool = True) -> None:
+        """Ends a connection for the hub.
+
+        Args:
+            lost: nothing more can be written to it.
+            stays: where it has a session, its memberships wait for that to come back.
+        """
         if not connection.open:
             return
         connection.open = False
+        self._stalled.pop(connection, None)
         self._wheel.discard(connection, connection._wheel_slot)
         self.connections.discard(connection)
         connection._endpoint.closed(connection)  # it may still look at the rooms, and say goodbye in them
-        rooms, connection.rooms = connection.rooms, ()
-        for room in rooms:
-            self._leave(connection, room, lost=lost)
+        members, connection.members = connection.members, ()
+        stays = stays and connection.session is not None
+        for member in members:
+            if stays:
+                member.room.let_go(member)
+            else:
+                self._leave(member, lost=lost)
+        self.sessions.detach(connection, members if stays else ())
         connection.transport = GONE  # ends the circle of references: nothing waits for the collector
 
     # Rooms
@@ -168,42 +238,127 @@ class Hub:
             room = self._rooms[name] = Room(name, self)
         return room
 
-    def join(self, connection: Connection, name: str, username: str, *, keep: bool = False) -> Room:
-        """Lets a connection into a room, out of the ones before unless `keep`."""
+    def join(
+        self,
+        connection: Connection,
+        name: str,
+        username: str | None,
+        *,
+        keep: bool = False,
+        after: int | None = None,
+    ) -> Member:
+        """Lets a connection into a room, out of the ones that it joined before unless `keep`.
+
+        Args:
+            username: its name there; None for a subscription.
+            after: the seq from which it is to be read on; held there until `Room.release`. None for live.
+        """
+        name, username = self.check_join(connection, name, username, keep=keep)
+        for other in connection.members:
+            if other.room.name == name or not (keep or other.username is None):
+                self._forget(other)
+        room = self.room(name)
+        claimed = self._claim(connection, room, username)
+        member = claimed or Member(connection, room, username)
+        if claimed is None:
+            room.add(member, after)
+        else:
+            member.connection = connection
+            room.place(member, after)
+        room.receipts.returned(member, self)
+        if username is not None:
+            connection.username = username
+        connection.members = (*connection.members, member)
+        if connection.session is not None:
+            connection.session.usernames[name] = username
+        return member
+
+    def check_join(
+        self, connection: Connection, name: str, username: str | None, *, keep: bool
+    ) -> tuple[str, str | None]:
+        """The names as they count; raises CommandError when the connection may not join."""
         if not connection.open:
             raise CommandError(CLOSED, "The connection has ended")
-        name, username = clean_room(name), clean_username(username)
-        if not name or not username:
-            raise CommandError(INVALID_JOIN, "Room and username are required")
-        stay = tuple(room for room in connection.rooms if room.name != name) if keep else ()
-        if len(stay) >= self.config.limits.max_rooms:
+        name = clean_room(name)
+        if username is not None:
+            username = clean_username(username)
+        if not name or username == "":
+            raise CommandError(
+                INVALID_JOIN, "A room is required" if username is None else "Room and username are required"
+            )
+        staying = [other for other in connection.members if keep or other.username is None]
+        if sum(other.room.name != name for other in staying) >= self.config.limits.max_rooms:
             raise CommandError(TOO_MANY_ROOMS, f"A connection may be in {self.config.limits.max_rooms} rooms")
-        for left in connection.rooms:
-            if left not in stay:
-                self._leave(connection, left, lost=False)
-        room = self.room(name)
-        if not room.members:
-            self.broker.subscribe(name)
-        room.add(connection, username)
-        connection.username = username
-        connection.rooms = (*stay, room)
-        return room
+        return name, username
+
+    def _claim(self, connection: Connection, room: Room, username: str | None) -> Member | None:
+        """What its session was in the room before the connection was lost, if it comes back under the same name."""
+        member = connection.session.claim(room) if connection.session is not None else None
+        if member is not None and member.username != username:
+            self._leave(member, lost=True)
+            return None
+        return member
 
     def leave(self, connection: Connection, name: str) -> None:
-        """Lets a connection out of a room."""
-        for room in connection.rooms:
-            if room.name == name:
-                connection.rooms = tuple(other for other in connection.rooms if other is not room)
-                self._leave(connection, room, lost=False)
-                if connection.rooms:
-                    connection.username = connection.rooms[-1].members[connection]
+        """Lets a connection out of a room, or ends its subscription."""
+        for member in connection.members:
+            if member.room.name == name:
+                self._forget(member)
+                names = [other.username for other in connection.members if other.username is not None]
+                if names:
+                    connection.username = names[-1]
                 return
         raise CommandError(NOT_IN_ROOM, "Not in that room")
 
-    def _leave(self, connection: Connection, room: Room, *, lost: bool) -> None:
-        room.remove(connection, lost=lost)
-        if not room.members:
-            self.broker.unsubscribe(room.name)
+    def _forget(self, member: Member) -> None:
+        """The member leaves and will not come back."""
+        connection = member.connection
+        connection.members = tuple(other for other in connection.members if other is not member)
+        if connection.session is not None:
+            connection.session.usernames.pop(member.room.name, None)
+        self._leave(member, lost=False)
+
+    def _give_up(self, member: Member) -> None:
+        self._leave(member, lost=True)
+
+    def _leave(self, member: Member, *, lost: bool) -> None:
+        member.room.remove(member, lost=lost)
+        member.room.close_unused()
+
+    # Backpressure
+
+    def writing_paused(self, connection: Connection) -> None:
+        """So much waits to be written to a connection that nothing more is; its rooms are read for it later."""
+        if connection.stalled or not connection.open:
+            return
+        connection.stalled = True
+        self.counters.writing_paused += 1
+        self._stalled[connection] = (connection.transport.waiting(), self.runtime.monotonic())
+        for member in connection.members:
+            member.room.fall_behind(member)
+        patient = all(member.room.policy.slow_readers != "disconnect" for member in connection.members)
+        if not (patient and connection.announced):  # an application's own protocol cannot be read from the log
+            self.runtime.call_soon(lambda: self.close_slow(connection))
+
+    def writing_resumed(self, connection: Connection) -> None:
+        """Most of it is written: the connection's rooms are read from where it stopped."""
+        if not connection.stalled or not connection.open:
+            return
+        connection.stalled = False
+        connection._alive = True  # who takes bytes is alive, though its pong may wait behind others
+        del self._stalled[connection]
+        for member in connection.members:
+            member.room.catch_up(member)
+
+    def _check_stalled(self) -> None:
+        now = self.runtime.monotonic()
+        for connection, (waiting, since) in list(self._stalled.items()):
+            left = connection.transport.waiting()
+            if left < waiting:
+                self._stalled[connection] = (left, now)
+            elif now - since >= self.config.limits.stall_seconds:
+                self.counters.slow_readers_closed += 1
+                self.close(connection, POLICY_VIOLATION, f"nothing was read for {self.config.limits.stall_seconds:g} s")
 
     # Turns and ticks
 
@@ -223,17 +378,25 @@ class Hub:
         """Has a room's member count announced with the next tick."""
         self._counting[room] = None
 
+    def confirm_later(self, room: Room) -> None:
+        """Has a room's confirmed events sent again until they are acknowledged."""
+        self._confirming[room] = None
+
     def tick(self) -> None:
-        """Every `tick_seconds`: heartbeats and idle checks of those due, counts of large rooms."""
+        """Every `tick_seconds`: heartbeats, stalls and idle checks, sessions, redelivery, counts of large rooms."""
         for connection in self._wheel.tick():
             self._check(connection)
+        self._check_stalled()
+        self.sessions.tick()
+        now = self.runtime.monotonic()
+        self._confirming = {room: None for room in self._confirming if room.receipts.redeliver(room, now)}
         counting, self._counting = self._counting, {}
         for room in counting:
             room.announce_count()
 
     def _check(self, connection: Connection) -> None:
         idle = self.config.heartbeat.idle_seconds
-        if not connection._alive:
+        if not connection._alive and not connection.stalled:
             self.counters.heartbeats_missed += 1
             transport = connection.transport
             self._drop(connection, lost=True)
@@ -241,6 +404,7 @@ class Hub:
         elif idle and self.runtime.monotonic() - connection._active_at > idle:
             self.close(connection, NORMAL, f"idle for {idle:g} s")
         else:
-            connection._alive = False
             connection._wheel_slot = self._wheel.put(connection, self._heartbeat_ticks)
-            connection.transport.ping()
+            if not connection.stalled:
+                connection._alive = False
+                connection.transport.ping()

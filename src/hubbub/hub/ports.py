@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
+from hubbub.errors import BrokerError
 from hubbub.wire.codec import Batch, Item
 
 if TYPE_CHECKING:
@@ -48,14 +49,23 @@ class Runtime(Protocol):
 
 
 class Transport(Protocol):
-    """Carries one connection. No call here calls back into the hub before it returns, and none raises."""
+    """Carries one connection. No call here raises, and none but `deliver` and `send` calls back before it returns.
+
+    Backpressure: when more than `max_buffered_bytes` wait to be written, the transport takes no more bytes from the
+    peer and calls `Hub.writing_paused`, before `deliver` or `send` returns; when most of it is written, it reads again
+    and calls `Hub.writing_resumed`, never from inside a call of the hub's.
+    """
 
     def deliver(self, batch: Batch) -> None:
         """Writes the batch's items in order; nothing once the connection is closing."""
         ...
 
     def send(self, item: Item) -> None:
-        """Writes one item, after all that was delivered or sent before."""
+        """Writes one item, after all that was delivered or sent before, also while writing is paused."""
+        ...
+
+    def waiting(self) -> int:
+        """How many bytes wait to be written."""
         ...
 
     def ping(self) -> None:
@@ -114,33 +124,164 @@ class Endpoint(Protocol):
         ...
 
 
+class Once(NamedTuple):
+    """What makes a repeated publish known: sent again after a lost reply, it is not published again.
+
+    Attributes:
+        sender: whose it is; ids of different senders have nothing to do with each other.
+        id: the `messageId` that the sender gave.
+        fingerprint: tells whether the content is the same; less than 2**63.
+    """
+
+    sender: str
+    id: str
+    fingerprint: int
+
+
+class Draft(NamedTuple):
+    """An event to be kept.
+
+    Attributes:
+        payload: the event as JSON, without its room and seq.
+        key: in a latest-only room, what it replaces the value of.
+        once: set when it may be a repeat.
+    """
+
+    payload: bytes
+    key: str = ""
+    once: Once | None = None
+
+
+class Entry(NamedTuple):
+    """An event that a log holds.
+
+    Attributes:
+        seq: its number.
+        time: when it was kept, Unix milliseconds; never less than that of the entry before.
+        payload: as it was appended.
+    """
+
+    seq: int
+    time: int
+    payload: bytes
+
+
+class Kept(NamedTuple):
+    """What became of the drafts of one append.
+
+    Attributes:
+        first: the seq of the first draft that is no repeat; the others follow it one by one.
+        repeats: by its index in the append, a repeat and the seq of what it repeats; CONFLICT where the content is
+            another.
+    """
+
+    first: int
+    repeats: Mapping[int, int]
+
+
+CONFLICT: Final = 0
+
+
+class Portion(NamedTuple):
+    """A part of a log.
+
+    Attributes:
+        entries: in order.
+        whole: nothing is missing between the place from which was read and the first entry, or the log's end.
+    """
+
+    entries: Sequence[Entry]
+    whole: bool
+
+
+class Retention(NamedTuple):
+    """How much of a room's log is held; 0 for no bound.
+
+    Attributes:
+        count: events; the oldest go first.
+        bytes: of all payloads; the newest event is held however large it is.
+        seconds: since the event was kept. What is older is not read any more; it may be removed later.
+        latest_only: of each key only the newest event is held, so that numbers may be missing in between;
+            `count`, `bytes` and `seconds` bound the keys.
+    """
+
+    count: int  # type: ignore[assignment]
+    bytes: int
+    seconds: float
+    latest_only: bool = False
+
+
+T = TypeVar("T")
+Answer = Callable[[T | BrokerError], None]
+"""Called on the loop's thread with the result, or with why there is none; possibly before the call returns."""
+
+
 class Broker(Protocol):
     """Keeps the events of rooms: one log a room, a dense sequence of entries.
 
-    Order: entries of one room get consecutive numbers in the order of `append`; rooms are independent.
-    Atomicity: the entries of one call are kept together or not at all.
-    Durability: each broker says what "kept" survives; memory:// survives nothing.
+    Order: entries of one room get consecutive numbers from 1 in the order of `append`; rooms are independent.
+    Atomicity: the new drafts of one call are kept together or not at all.
+    Durability: each broker says what "kept" survives; memory:// survives nothing, sqlite:// the end of the process.
+    Position: a seq together with the log's epoch. While the epoch is the same, a seq that was given to a client names
+    the same event for ever; a log that cannot promise that begins a new epoch.
+    Threads: every method is called, and every answer given, on the event loop's thread.
     """
 
-    def subscribe(self, room: str) -> None:
-        """The room has members on this node; its log stays."""
-        ...
+    secret: bytes
+    """32 random bytes that live as long as the logs; whoever knows them can make session tokens."""
 
-    def unsubscribe(self, room: str) -> None:
-        """The room's last member on this node is gone; its log stays as long as the broker has space."""
-        ...
+    def open(self, room: str, opened: Answer[Position]) -> None:
+        """The room comes into use on this node; answers with the end of its log. Every other call is for an open room.
 
-    def position(self, room: str) -> Position:
-        """The end of the room's log."""
-        ...
-
-    def append(self, room: str, entries: Sequence[bytes], kept: Callable[[int], None]) -> None:
-        """Numbers and keeps the entries, then calls `kept` with the first one's seq, on the loop's thread.
-
-        Calls of one room come back in the order of their appends, possibly before this returns.
+        Opening an open room is allowed and answers again; it is closed once.
         """
         ...
 
-    def read(self, room: str, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """At most `limit` entries with a seq greater than `after`, in order, of those still held."""
+    def close(self, room: str) -> None:
+        """The room is not in use any more; its log stays as retention and the broker's space allow."""
+        ...
+
+    def append(self, room: str, time: int, drafts: Sequence[Draft], kept: Answer[Kept]) -> None:
+        """Numbers and keeps the drafts, then answers; `time` is now, in Unix milliseconds.
+
+        Deduplicates: a draft whose sender and id were appended to this room in the last five minutes or longer is a
+        repeat, also within one call and while the first is not answered yet.
+        Answers of one room come in the order of their appends. When one fails, nothing of it is kept, and what was
+        appended behind it fails as well, if it was numbered already.
+        """
+        ...
+
+    def read(self, room: str, after: int, limit: int, max_bytes: int, done: Answer[Portion]) -> None:
+        """Answers with the entries behind `after`: at most `limit`, and no more than `max_bytes` but at least one.
+
+        Only entries are read whose append was answered. `after` may be any integer: one beyond the end finds nothing,
+        and is not whole.
+        """
+        ...
+
+    def seek(self, room: str, time: int, done: Answer[int]) -> None:
+        """Answers with the seq of the last held entry before a time (Unix milliseconds), 0 when there is none."""
+        ...
+
+    def acknowledge(self, room: str, reader: str, name: str, seq: int, done: Answer[int]) -> None:
+        """Stores that a reader has received all up to `seq`, never less than before; answers with what is stored.
+
+        It is stored as long as the log is, and at least as durably as an event. A negative seq changes nothing.
+
+        Args:
+            reader: who it is, across connections.
+            name: under which others know the reader.
+        """
+        ...
+
+    def acknowledged(self, room: str, reader: str, done: Answer[int | None]) -> None:
+        """Answers with the seq that a reader has acknowledged, or None when it never did."""
+        ...
+
+    def readers(self, room: str, limit: int, done: Answer[Sequence[tuple[str, str, int]]]) -> None:
+        """Answers with reader, name and acknowledged seq of those who acknowledged last, the last one first."""
+        ...
+
+    async def stop(self) -> None:
+        """Keeps and answers what was appended, and lets go of what the broker holds open. Nothing is called after."""
         ...

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
+from hubbub.codes import MESSAGE_ID_CONFLICT
+from hubbub.errors import BrokerError, CommandError
+from hubbub.hub.member import Member, Reader
+from hubbub.hub.ports import CONFLICT, Draft, Kept, Once, Portion, Position
+from hubbub.hub.publication import Publication, prepare
+from hubbub.hub.receipts import Receipts
 from hubbub.wire.codec import EVENT, Batch, Item
-from hubbub.wire.messages import CommandId, Event, MemberCount, RoomInfo, UserJoined, UserLeft
-from hubbub.wire.websocket import BINARY, TEXT
+from hubbub.wire.messages import Event, Gap, MemberCount, UserJoined, UserLeft
 
 if TYPE_CHECKING:
     from hubbub.hub.connection import Connection
@@ -23,61 +28,40 @@ log: Final = logging.getLogger("hubbub")
 _encode = msgspec.json.Encoder().encode
 
 # A slice of large frames has fewer members: the kernel copies about 2 GB a second.
-SLICE_BYTES = 8 << 20
+SLICE_BYTES: Final = 8 << 20
+# What is read for a member that is behind before others get a turn; a quarter of what may wait to be written.
+PORTION_BYTES: Final = 64 << 10
+PORTION_EVENTS: Final = 500
 
 
-class Publication:
-    """An event on its way; returned by `Room.publish`, and the answer to a command when its handler returns it.
+class _Flight:
+    """What one turn published: it waits for the broker's answer, and for the flights before it."""
 
-    Attributes:
-        seq: its place in the room's log; None until it is kept, and for ever when it is not to be kept.
-        error: why it could not be kept; then it was not delivered either.
-    """
+    __slots__ = ("answer", "landed", "leavers", "newcomers", "publications")
 
-    __slots__ = ("_waiting", "error", "exclude", "keep", "kind", "payload", "seq")
-
-    def __init__(self, kind: int, payload: bytes, keep: bool, exclude: Connection | None) -> None:
-        self.kind = kind
-        self.payload = payload
-        self.keep = keep
-        self.exclude = exclude
-        self.seq: int | None = None
-        self.error: Exception | None = None
-        self._waiting: list[Callable[[Publication], None]] | None = None
-
-    def when_settled(self, callback: Callable[[Publication], None]) -> None:
-        """Calls back once the event is kept or cannot be; at once when that is known, or it need not be."""
-        if not self.keep or self.seq is not None or self.error is not None:
-            callback(self)
-        elif self._waiting is None:
-            self._waiting = [callback]
-        else:
-            self._waiting.append(callback)
-
-    def kept(self, seq: int) -> None:
-        """The broker holds it."""
-        self.seq = seq
-        for callback in self._waiting or ():
-            callback(self)
-
-    def failed(self, error: Exception) -> None:
-        """The broker does not hold it."""
-        self.error = error
-        for callback in self._waiting or ():
-            callback(self)
+    def __init__(self, publications: list[Publication], newcomers: dict[Connection, int]) -> None:
+        self.publications = publications
+        self.newcomers = newcomers
+        self.leavers: list[Connection] = []
+        self.answer: Kept | BrokerError | None = None
+        self.landed: list[Callable[[None], None]] = []
 
 
 class _Delivery:
-    """A batch and those who have not been written it yet."""
+    """A batch and those who have not been written it yet; `before` is the seq that they have reached."""
 
-    __slots__ = ("audience", "batch", "personal")
+    __slots__ = ("audience", "batch", "before", "personal")
 
-    def __init__(self, batch: Batch, personal: dict[Connection, Batch], audience: dict[Connection, str]) -> None:
+    def __init__(
+        self, batch: Batch, personal: dict[Connection, Batch], audience: dict[Member, None], before: int
+    ) -> None:
         self.batch = batch
         self.personal = personal
         self.audience = audience
+        self.before = before
 
-    def to(self, connection: Connection) -> None:
+    def to(self, member: Member) -> None:
+        connection = member.connection
         connection.transport.deliver(self.personal.get(connection, self.batch))
 
     def advance(self, members: int) -> None:
@@ -92,98 +76,168 @@ class Room:
 
     Attributes:
         name: unique, at most 50 characters.
-        members: who is in it on this node, and under which username, in the order of joining.
+        members: who is in it on this node or has subscribed to it, in the order of joining.
+        epoch: names the life of its log; empty while the log is not open.
+        head: the last seq that has gone out to members.
+        policy: what it keeps, and what becomes of slow readers.
+        receipts: of the events that are to be confirmed.
+        holds: how many commands need the log open, though nobody may be here.
     """
 
     __slots__ = (
         "__weakref__",
+        "_behind",
         "_deliveries",
+        "_flights",
         "_hub",
         "_newcomers",
+        "_openers",
         "_pending",
         "_seq_prefix",
+        "_subscribers",
         "_suffix",
+        "epoch",
+        "head",
+        "holds",
         "members",
         "name",
+        "policy",
+        "receipts",
     )
 
     def __init__(self, name: str, hub: Hub) -> None:
         self.name = name
-        self.members: dict[Connection, str] = {}
+        self.members: dict[Member, None] = {}
+        self.epoch = ""
+        self.head = 0
+        self.policy = hub.policy(name)
+        self.receipts = Receipts()
+        self.holds = 0
         self._hub = hub
+        self._subscribers = 0
+        self._behind = 0
+        self._openers: list[Callable[[BrokerError | None], None]] = []
         self._pending: list[Publication] = []
         self._newcomers: dict[Connection, int] = {}
+        self._flights: deque[_Flight] = deque()
         self._deliveries: deque[_Delivery] = deque()
         self._suffix = b',"room":' + _encode(name) + b"}"
         self._seq_prefix = self._suffix[:-1] + b',"seq":'
 
+    # Its log
+
+    def open(self, opened: Callable[[BrokerError | None], None]) -> None:
+        """Opens the log where it is not open, and calls back once that is done or has failed."""
+        if self.epoch:
+            opened(None)
+            return
+        self._openers.append(opened)
+        if len(self._openers) == 1:
+            self._hub.broker.open(self.name, self._opened)
+
+    def _opened(self, answer: Position | BrokerError) -> None:
+        openers, self._openers = self._openers, []
+        error = answer if isinstance(answer, BrokerError) else None
+        if not isinstance(answer, BrokerError):
+            self.epoch, self.head = answer
+        for opened in openers:
+            opened(error)
+
+    def close_unused(self) -> None:
+        """Closes the log when nobody is here and nothing is on its way."""
+        if self.epoch and not self.members and not self._flights and not self._pending and not self.holds:
+            self.epoch = ""
+            self._hub.broker.close(self.name)
+
+    def settled(self, callback: Callable[[None], None]) -> None:
+        """Calls back once all that was published before has gone out."""
+        self.flush()
+        if self._flights:
+            self._flights[-1].landed.append(callback)
+        else:
+            callback(None)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether anything that was published has not gone out yet."""
+        return bool(self._pending or self._flights)
+
+    def item(self, seq: int, payload: bytes) -> Item:
+        """An event of the log as members get it."""
+        return EVENT, b"%b%b%d}" % (payload[:-1], self._seq_prefix, seq)
+
+    # Its members
+
     @property
     def count(self) -> int:
-        """How many members there are."""
-        return len(self.members)
+        """How many members there are; subscriptions do not count."""
+        return len(self.members) - self._subscribers
 
     def usernames(self, offset: int, limit: int) -> list[str]:
         """A page of the members' usernames, in the order of joining."""
-        return list(islice(self.members.values(), offset, offset + limit))
+        names = (member.username for member in self.members if member.username is not None)
+        return list(islice(names, offset, offset + limit))
 
-    def info(self, connection: Connection, id: CommandId | UnsetType = UNSET) -> RoomInfo:
-        """What a member is told when it has joined; cut lists begin with the newest member, itself."""
+    def roster(self, member: Member) -> tuple[list[str], bool]:
+        """The usernames that a member is shown, and whether there are more; cut, they begin with the newest, itself."""
         shown = self._hub.config.rooms.members_shown
-        members = self.usernames(0, shown)
-        truncated = self.count > len(members)
-        if truncated:
-            members = [self.members[connection], *members[:-1]]
-        epoch, seq = self._hub.broker.position(self.name)
-        return RoomInfo(self.name, members, self.count, epoch, seq, truncated or UNSET, id)
+        usernames = self.usernames(0, shown)
+        truncated = self.count > len(usernames)
+        if truncated and member.username is not None:
+            usernames = [member.username, *usernames[:-1]]
+        return usernames, truncated
 
-    def publish(
-        self, event: Event | str | bytes, *, keep: bool = True, exclude: Connection | None = None
-    ) -> Publication:
-        """Sends an event to every member at the end of this turn of the event loop.
+    def add(self, member: Member, after: int | None = None) -> None:
+        """Lets a member in, live or behind, and announces it to the others."""
+        if member.announced and member.username is not None:
+            self._announce(UserJoined(member.username, self.count + 1, self._hub.runtime.unix_ms()))
+        self.members[member] = None
+        self._subscribers += member.username is None
+        self.place(member, after)
 
-        Args:
-            event: an Event; or a text or bytes, sent as they are, for members that speak an application's own protocol.
-            keep: give it a seq and keep it in the log. What is not an Event is never kept.
-            exclude: a member that does not get it.
-
-        Returns:
-            the publication: return it from a handler to answer the command once the event is kept.
-        """
-        if isinstance(event, Event):
-            publication = Publication(EVENT, _encode(event), keep, exclude)
-        elif isinstance(event, str):
-            publication = Publication(TEXT, event.encode(), False, exclude)
-        else:
-            publication = Publication(BINARY, event, False, exclude)
-        if not self._pending:
-            self._hub.flush_later(self)
-        self._pending.append(publication)
-        return publication
-
-    def add(self, connection: Connection, username: str) -> None:
-        """Lets a connection in and announces it to the others."""
-        if connection.announced:
-            self._announce(UserJoined(username, len(self.members) + 1, self._hub.runtime.unix_ms()))
-        self.members[connection] = username
+    def place(self, member: Member, after: int | None) -> None:
+        """Puts a member at the log's end, or behind at `after`, which is held until `release`."""
+        self.make_live(member)
+        for flight in self._flights:
+            flight.newcomers[member.connection] = len(flight.publications)
+            flight.leavers = [leaver for leaver in flight.leavers if leaver is not member.connection]
         if self._pending:
-            self._newcomers[connection] = len(self._pending)
+            self._newcomers[member.connection] = len(self._pending)
+        if after is not None:
+            self._fall_back(member, after).held = True
+        elif not self.epoch:
+            self._fall_back(member, 0).held = True
+            self.open(lambda error: self._live_from_here(member, error))
 
-    def remove(self, connection: Connection, *, lost: bool) -> None:
-        """Lets a connection out and announces it; what was published before reaches it unless it is lost."""
+    def _live_from_here(self, member: Member, error: BrokerError | None) -> None:
+        if error is None:
+            self.make_live(member)
+        elif member in self.members:
+            self._hub.close_unavailable(member.connection)
+
+    def remove(self, member: Member, *, lost: bool) -> None:
+        """Lets a member out and announces it; what was published before reaches it unless it is lost."""
         if not lost:
             self.flush()
+            if member.reader is None:
+                for flight in self._flights:
+                    flight.leavers.append(member.connection)
         for delivery in self._deliveries:
-            if delivery.audience.pop(connection, None) is not None and not lost:
-                delivery.to(connection)
-        username = self.members.pop(connection)
-        self._newcomers.pop(connection, None)
-        if connection.announced:
-            self._announce(UserLeft(username, len(self.members), self._hub.runtime.unix_ms()))
+            if member in delivery.audience:
+                del delivery.audience[member]
+                if not lost:
+                    delivery.to(member)
+        self.make_live(member)
+        del self.members[member]
+        self._subscribers -= member.username is None
+        self._newcomers.pop(member.connection, None)
+        if member.announced and member.username is not None:
+            self._announce(UserLeft(member.username, self.count, self._hub.runtime.unix_ms()))
 
     def _announce(self, event: UserJoined | UserLeft) -> None:
         if not self.members:
             return
-        if len(self.members) > self._hub.config.rooms.presence_detail:
+        if self.count > self._hub.config.rooms.presence_detail:
             self._hub.count_later(self)
         else:
             self.publish(event, keep=False)
@@ -191,57 +245,264 @@ class Room:
     def announce_count(self) -> None:
         """Says how many there are, in place of each coming and going."""
         if self.members:
-            self.publish(MemberCount(len(self.members), self._hub.runtime.unix_ms()), keep=False)
+            self.publish(MemberCount(self.count, self._hub.runtime.unix_ms()), keep=False)
+
+    def let_go(self, member: Member) -> None:
+        """A member's connection is lost: it stays, and is not written to."""
+        for delivery in self._deliveries:
+            delivery.audience.pop(member, None)
+        self._newcomers.pop(member.connection, None)
+        self.make_live(member)
+
+    # Members that are behind
+
+    def fall_behind(self, member: Member) -> None:
+        """A member's transport takes nothing more: remembers where it is."""
+        if member.reader is not None:
+            return
+        cursor = self.head
+        for delivery in reversed(self._deliveries):
+            if member in delivery.audience:
+                del delivery.audience[member]
+                cursor = delivery.before
+        self._fall_back(member, cursor).skips = self.policy.slow_readers == "latest" and not self.policy.latest_only
+
+    def _fall_back(self, member: Member, cursor: int) -> Reader:
+        if member.reader is None:
+            self._behind += 1
+        member.reader = Reader(cursor)
+        return member.reader
+
+    def make_live(self, member: Member) -> None:
+        """Delivers to a member again as to all others."""
+        if member.reader is not None:
+            self._behind -= 1
+            member.reader = None
+
+    def release(self, member: Member, cursor: int) -> None:
+        """A member that was held has got all up to `cursor`; the rest is read for it."""
+        reader = member.reader
+        if reader is not None:
+            reader.cursor = cursor
+            reader.held = False
+            self.catch_up(member)
+
+    def catch_up(self, member: Member) -> None:
+        """Reads a portion of the log for a member that is behind; makes it live when there is nothing to read."""
+        reader = member.reader
+        if reader is None or reader.held or member.connection.stalled:
+            return
+        if reader.cursor >= self.head:
+            self._caught_up(member, reader)
+            return
+        reader.held = True
+        after = max(reader.cursor, self.head - 1) if reader.skips else reader.cursor
+        answer = partial(self._deliver_portion, member, reader, after)
+        self._hub.broker.read(self.name, after, PORTION_EVENTS, PORTION_BYTES, answer)
+
+    def _caught_up(self, member: Member, reader: Reader) -> None:
+        self.make_live(member)
+        if reader.missed and member.announced:
+            count = MemberCount(self.count, self._hub.runtime.unix_ms())
+            member.connection.transport.send((EVENT, _encode(count)[:-1] + self._suffix))
+
+    def _deliver_portion(self, member: Member, reader: Reader, after: int, answer: Portion | BrokerError) -> None:
+        if member.reader is not reader:
+            return
+        if isinstance(answer, BrokerError):
+            self._hub.close_unavailable(member.connection)
+            return
+        reader.held = False
+        entries = [entry for entry in answer.entries if entry.seq <= self.head]
+        items = [self.item(entry.seq, entry.payload) for entry in entries]
+        if not answer.whole or after > reader.cursor:
+            items.insert(0, self._gap(entries[0].seq - 1 if entries else self.head))
+        reader.cursor = entries[-1].seq if entries else self.head
+        self._hub.counters.events_replayed += len(entries)
+        member.connection.transport.deliver(Batch(items))
+        if member.reader is reader and not member.connection.stalled:
+            if reader.cursor >= self.head:
+                self._caught_up(member, reader)
+            else:
+                self._hub.runtime.call_soon(partial(self.catch_up, member))
+
+    def _gap(self, seq: int) -> Item:
+        self._hub.counters.gaps += 1
+        return EVENT, _encode(Gap(self.name, self.epoch, seq))
+
+    # What is published
+
+    def publish(
+        self,
+        event: Event | dict[str, object] | str | bytes,
+        *,
+        keep: bool = True,
+        exclude: Connection | None = None,
+        key: str = "",
+        once: Once | None = None,
+        confirm: bool = False,
+    ) -> Publication:
+        """Sends an event to every member at the end of this turn of the event loop.
+
+        Args:
+            event: an Event, or a dict with a `type`; or a text or bytes, sent as they are, for members that speak an
+                application's own protocol.
+            keep: give it a seq and keep it in the log. What is neither an Event nor a dict is never kept.
+            exclude: a member that is not sent it now; it gets what is kept when it reads the log.
+            key: what it is the value of, in a latest-only room, which keeps the last event of each key.
+            once: from `Connection.once`; a repeat is not published again.
+            confirm: each member is to acknowledge it, and gets it again until it does.
+
+        Returns:
+            the publication: return it from a handler to answer the command once the event is kept.
+
+        Raises:
+            LocalError: it cannot be kept, and is to be confirmed.
+        """
+        new = prepare(event, keep, exclude, confirm)
+        new.key, new.once = key, once
+        if not self._pending:
+            self._hub.flush_later(self)
+        self._pending.append(new)
+        return new
 
     def flush(self) -> None:
         """Has the broker keep what is to be kept of this turn, and then delivers all of it."""
-        pending, self._pending = self._pending, []
-        newcomers = self._newcomers
-        if newcomers:
+        if not self._pending:
+            return
+        if not self.epoch:
+            self.open(self._flush_opened)
+            return
+        flight = _Flight(self._pending, self._newcomers)
+        self._pending = []
+        if flight.newcomers:
             self._newcomers = {}
-        entries = [publication.payload for publication in pending if publication.keep]
-        try:
-            if entries:
-                self._hub.broker.append(self.name, entries, lambda seq: self._deliver(pending, newcomers, seq))
-            elif pending:
-                self._deliver(pending, newcomers, 0)
-        except Exception as error:  # one room's failure must not take others along
-            log.exception("events of a room could not be kept: room=%r events=%d", self.name, len(pending))
-            for publication in pending:
-                if publication.seq is None:
-                    publication.failed(error)
+        drafts = [publication.draft() for publication in flight.publications if publication.keep]
+        if not drafts and not self._flights:
+            self._land(flight, _NOTHING)
+            return
+        self._flights.append(flight)
+        if drafts:
+            self._append(flight, drafts)
+        else:
+            flight.answer = _NOTHING
 
-    def _deliver(self, pending: list[Publication], newcomers: dict[Connection, int], seq: int) -> None:
-        items: list[Item] = []
-        special = newcomers.copy()
-        for publication in pending:
-            if publication.keep:
-                items.append((EVENT, b"%b%b%d}" % (publication.payload[:-1], self._seq_prefix, seq)))
-                publication.kept(seq)
-                seq += 1
-            elif publication.kind == EVENT:
-                items.append((EVENT, publication.payload[:-1] + self._suffix))
-            else:
-                items.append((publication.kind, publication.payload))
+    def _flush_opened(self, error: BrokerError | None) -> None:
+        if error is None:
+            self.flush()
+            return
+        pending, self._pending, self._newcomers = self._pending, [], {}
+        for lost in pending:
+            lost.failed(error)
+
+    def _append(self, flight: _Flight, drafts: Sequence[Draft]) -> None:
+        try:
+            self._hub.broker.append(self.name, self._hub.runtime.unix_ms(), drafts, partial(self._answered, flight))
+        except Exception as error:  # one room's failure must not take others along
+            log.exception("events of a room could not be kept: room=%r events=%d", self.name, len(drafts))
+            if flight.answer is None:
+                self._answered(flight, BrokerError(str(error)))
+
+    def _answered(self, flight: _Flight, answer: Kept | BrokerError) -> None:
+        flight.answer = answer
+        flights = self._flights
+        while flights and (answered := flights[0].answer) is not None:
+            flight = flights.popleft()
+            try:
+                self._land(flight, answered)
+            except Exception:  # one room's failure must not take others along
+                log.exception("events of a room could not be delivered: room=%r", self.name)
+            for callback in flight.landed:
+                callback(None)
+        self.close_unused()
+
+    def _land(self, flight: _Flight, answer: Kept | BrokerError) -> None:
+        """Tells publishers, and delivers."""
+        items, head = self._settle(flight.publications, answer)
+        shown: list[Item] = [item for item in items if item is not None]
+        special = dict(flight.newcomers)
+        for publication in flight.publications:
             if publication.exclude is not None:
                 special.setdefault(publication.exclude, 0)
-        personal = {who: Batch(_seen_by(who, first, pending, items)) for who, first in special.items()}
-        self._hub.counters.events_published += len(items)
-        self._fan_out(Batch(items), personal)
+        personal = {who: Batch(_seen_by(who, first, flight.publications, items)) for who, first in special.items()}
+        self._hub.counters.events_published += len(shown)
+        before, self.head = self.head, head
+        if shown:
+            batch = Batch(shown)
+            for connection in flight.leavers:
+                connection.transport.deliver(personal.get(connection, batch))
+            self._fan_out(batch, personal, before)
+        if head != before:
+            self.receipts.begin(self, flight.publications, self._hub)
 
-    def _fan_out(self, batch: Batch, personal: dict[Connection, Batch]) -> None:
+    def _settle(self, publications: Iterable[Publication], answer: Kept | BrokerError) -> tuple[list[Item | None], int]:
+        """The publications as members get them, None for those that they do not get; and the head behind them."""
+        if isinstance(answer, BrokerError):
+            log.error("events of a room could not be kept: room=%r error=%s", self.name, answer)
+            return [self._refuse(publication, answer) for publication in publications], self.head
+        items: list[Item | None] = []
+        seq, repeats = answer
+        index, head = 0, self.head
+        for publication in publications:
+            if not publication.keep:
+                items.append(self._ephemeral(publication))
+                continue
+            if repeats and index in repeats:
+                items.append(None)
+                self._repeat(publication, repeats[index])
+            else:
+                items.append((EVENT, b"%b%b%d}" % (publication.payload[:-1], self._seq_prefix, seq)))
+                publication.kept(seq)
+                head = seq
+                seq += 1
+            index += 1
+        return items, head
+
+    def _refuse(self, publication: Publication, error: BrokerError) -> Item | None:
+        if not publication.keep:
+            return self._ephemeral(publication)
+        publication.failed(error)
+        return None
+
+    def _repeat(self, publication: Publication, seq: int) -> None:
+        self._hub.counters.publishes_repeated += 1
+        if seq == CONFLICT:
+            publication.failed(CommandError(MESSAGE_ID_CONFLICT, "This messageId stands for another message"))
+        else:
+            publication.repeated = True
+            publication.kept(seq)
+
+    def _ephemeral(self, publication: Publication) -> Item:
+        if publication.kind == EVENT:
+            return EVENT, publication.payload[:-1] + self._suffix
+        return publication.kind, publication.payload
+
+    def _fan_out(self, batch: Batch, personal: dict[Connection, Batch], before: int) -> None:
         members = self.members
-        self._hub.counters.events_delivered += len(batch.items) * len(members)
+        self._hub.counters.events_delivered += len(batch.items) * (len(members) - self._behind)
         if self._deliveries or len(members) > self._hub.config.rooms.fanout_slice:
-            self._deliveries.append(_Delivery(batch, personal, dict(members)))
+            self._deliveries.append(_Delivery(batch, personal, self._live(), before))
             if len(self._deliveries) == 1:
                 self._advance()
-        elif personal:
-            for connection in members:
+        elif personal or self._behind:
+            for member in self._live():
+                connection = member.connection
                 connection.transport.deliver(personal.get(connection, batch))
         else:
-            for connection in members:
-                connection.transport.deliver(batch)
+            for member in members:
+                member.connection.transport.deliver(batch)
+
+    def _live(self) -> dict[Member, None]:
+        """Those at the log's end; the others are noted to miss what is not kept."""
+        if not self._behind:
+            return self.members.copy()
+        live: dict[Member, None] = {}
+        for member in self.members:
+            if member.reader is None:
+                live[member] = None
+            else:
+                member.reader.missed = True
+        return live
 
     def _advance(self) -> None:
         """Writes one slice and leaves the rest to the next turn, so that other rooms and heartbeats keep running."""
@@ -256,10 +517,15 @@ class Room:
                 self._hub.runtime.call_soon(self._advance)
 
 
-def _seen_by(connection: Connection, first: int, pending: list[Publication], items: list[Item]) -> list[Item]:
+_NOTHING: Final = Kept(0, {})
+
+
+def _seen_by(
+    connection: Connection, first: int, publications: list[Publication], items: list[Item | None]
+) -> list[Item]:
     """A member's share: what is kept is for everyone, the rest not for who came later or is excluded."""
     return [
         item
-        for index, (publication, item) in enumerate(zip(pending, items, strict=True))
-        if publication.exclude is not connection and (publication.keep or index >= first)
+        for index, (publication, item) in enumerate(zip(publications, items, strict=True))
+        if item is not None and publication.exclude is not connection and (publication.keep or index >= first)
     ]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from hubbub.codes import INTERNAL_ERROR, MESSAGE_TOO_BIG
 from hubbub.errors import HandshakeError
 from hubbub.hub.hub import Hub
 from hubbub.hub.ports import Endpoint
+from hubbub.transports.frames import ABNORMAL, MOST_TIMES_BUFFERED
 from hubbub.transports.loop import TAKEOVER
 from hubbub.wire.codec import EVENT, Batch, Item, json_to_msgpack
 from hubbub.wire.handshake import choose_subprotocol
@@ -62,10 +65,17 @@ class WebSocketRoute:
         endpoint = self._endpoints[subprotocol]
         take_over = scope.get("extensions", {}).get(TAKEOVER) if self._hub.config.server.takeover else None
         if take_over is not None:
-            take_over(self._hub, endpoint, subprotocol)
+            take_over(self._hub, endpoint, subprotocol, session_of(scope["query_string"]))
             return
         transport = AsgiTransport(self._hub, send, msgpack=endpoint.msgpack)
-        await transport.run(receive, endpoint, subprotocol, scope.get("client"))
+        await transport.run(receive, endpoint, subprotocol, scope)
+
+
+def session_of(query: bytes) -> str | None:
+    """The `session` of a request's query; None where it has none."""
+    if b"session" not in query:
+        return None
+    return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)).get("session")
 
 
 async def refuse(scope: Message, receive: Receive, send: Send, error: HandshakeError) -> None:
@@ -87,21 +97,23 @@ class AsgiTransport:
         self._send = send
         self._codec = _CODECS[msgpack]
         self._loop = asyncio.get_running_loop()
-        self._outgoing: list[Message] = []
+        self._outgoing: deque[tuple[Message, int]] = deque()
         self._outgoing_bytes = 0
+        self._full = False
+        self._paused = False
+        self._clean = False
         self._arrived = asyncio.Event()
         self._reading = asyncio.Event()
         self._reading.set()
         self._closing = False
         self._ending = asyncio.Event()
 
-    async def run(
-        self, receive: Receive, endpoint: Endpoint, subprotocol: str | None, client: Sequence[Any] | None
-    ) -> None:
+    async def run(self, receive: Receive, endpoint: Endpoint, subprotocol: str | None, scope: Message) -> None:
         """Accepts, and carries messages until one side ends it."""
         await receive()
         await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
-        self._connection = self._hub.open(endpoint, self, (client[0], client[1]) if client else None)
+        client, session = scope.get("client"), session_of(scope.get("query_string", b""))
+        self._connection = self._hub.open(endpoint, self, (client[0], client[1]) if client else None, session)
         tasks = [self._loop.create_task(work) for work in (self._read(receive), self._write(), self._ending.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -109,7 +121,7 @@ class AsgiTransport:
                 await asyncio.wait(tasks[:2], timeout=self._hub.config.server.close_seconds)
         finally:
             self._closing = True
-            self._hub.lost(self._connection)
+            self._hub.lost(self._connection, clean=self._clean)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -120,6 +132,7 @@ class AsgiTransport:
             await self._reading.wait()
             message = await receive()
             if message["type"] == "websocket.disconnect":
+                self._clean = message.get("code", ABNORMAL) != ABNORMAL
                 return
             text = message.get("text")
             payload = message["bytes"] if text is None else text.encode()
@@ -133,45 +146,60 @@ class AsgiTransport:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            outgoing, self._outgoing, self._outgoing_bytes = self._outgoing, [], 0
-            for message in outgoing:
+            while self._outgoing:
+                message, size = self._outgoing.popleft()
                 await self._send(message)
+                self._outgoing_bytes -= size
                 if message["type"] == "websocket.close":
                     return
+            if self._full:
+                self._full = False
+                if not self._paused:
+                    self._reading.set()
+                self._hub.writing_resumed(self._connection)
 
     def deliver(self, batch: Batch) -> None:
-        self._put(batch.encode(self._codec), sum(len(payload) for _, payload in batch.items))
+        if not self._full:
+            self._put(batch.encode(self._codec), batch.items)
 
     def send(self, item: Item) -> None:
-        self._put(self._codec.encode((item,)), len(item[1]))
+        self._put(self._codec.encode((item,)), (item,))
+        if self._outgoing_bytes > MOST_TIMES_BUFFERED * self._hub.config.limits.max_buffered_bytes:
+            self._loop.call_soon(self._hub.close_slow, self._connection)
 
-    def _put(self, messages: list[Message], size: int) -> None:
+    def waiting(self) -> int:
+        return self._outgoing_bytes
+
+    def _put(self, messages: Sequence[Message], items: Sequence[Item]) -> None:
         if self._closing:
             return
-        self._outgoing += messages
-        self._outgoing_bytes += size
+        for message, (_, payload) in zip(messages, items, strict=True):
+            self._outgoing.append((message, len(payload)))
+            self._outgoing_bytes += len(payload)
         self._arrived.set()
-        if self._outgoing_bytes > self._hub.config.limits.max_buffered_bytes:
-            self._loop.call_soon(self._close_slow)
-
-    def _close_slow(self) -> None:
-        self._hub.close_slow(self._connection)
+        if self._outgoing_bytes > self._hub.config.limits.max_buffered_bytes and not self._full:
+            self._full = True
+            self._reading.clear()
+            self._hub.writing_paused(self._connection)
 
     def ping(self) -> None:
         """The server under ASGI has heartbeats of its own and ends what is dead: here nobody can ask."""
         self._loop.call_soon(self._hub.pong, self._connection)
 
     def pause_reading(self) -> None:
+        self._paused = True
         self._reading.clear()
 
     def resume_reading(self) -> None:
-        self._reading.set()
+        self._paused = False
+        if not self._full:
+            self._reading.set()
 
     def close(self, code: int, reason: str) -> None:
         if not self._closing:
             self._closing = True
             self._ending.set()
-            self._outgoing.append({"type": "websocket.close", "code": code, "reason": reason})
+            self._outgoing.append(({"type": "websocket.close", "code": code, "reason": reason}, 0))
             self._arrived.set()
 
     def abort(self) -> None:

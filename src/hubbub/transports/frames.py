@@ -22,6 +22,8 @@ from hubbub.wire.websocket import BINARY, CLOSE, FIN, PING, PONG, TEXT, Message,
 log: Final = logging.getLogger("hubbub")
 PING_FRAME: Final = encode_frame(FIN | PING, b"")
 ABNORMAL: Final = 1006
+# Replies to a peer that does not read them: it is not read from any more, and a turn's commands have these.
+MOST_TIMES_BUFFERED: Final = 4
 
 
 class FrameProtocol(asyncio.BufferedProtocol):
@@ -194,10 +196,10 @@ class HubTransport(FrameProtocol):
         self._writable = True
         socket.set_write_buffer_limits(high=hub.config.limits.max_buffered_bytes)
 
-    def open(self, endpoint: Endpoint, remote: tuple[str, int] | None, preface: bytes) -> None:
+    def open(self, endpoint: Endpoint, remote: tuple[str, int] | None, session: str | None, preface: bytes) -> None:
         """Introduces the connection to the hub; the first event leaves in one write with the bytes before it."""
         self._preface = preface
-        self._connection = self._hub.open(endpoint, self, remote)
+        self._connection = self._hub.open(endpoint, self, remote, session)
         if self._preface:
             self._socket.write(self._take_preface())
 
@@ -210,9 +212,14 @@ class HubTransport(FrameProtocol):
             self._socket.write(batch.encode(self._codec))
 
     def send(self, item: Item) -> None:
-        if self._writable and not self._wire.close_sent:
+        if not self._wire.close_sent:
             data = self._codec.encode((item,))
             self._socket.write(self._take_preface() + data if self._preface else data)
+            if not self._writable and self.waiting() > MOST_TIMES_BUFFERED * self._hub.config.limits.max_buffered_bytes:
+                asyncio.get_running_loop().call_soon(self._hub.close_slow, self._connection)
+
+    def waiting(self) -> int:
+        return self._socket.get_write_buffer_size()
 
     def ping(self) -> None:
         if not self._wire.close_sent:
@@ -228,17 +235,18 @@ class HubTransport(FrameProtocol):
         self._read_more()
 
     def _wants_more(self) -> bool:
-        return not self._paused
+        return self._writable and not self._paused
 
     def pause_writing(self) -> None:
-        self._writable = False  # the rest of this turn must not pile up
-        asyncio.get_running_loop().call_soon(self._close_slow)
-
-    def _close_slow(self) -> None:
-        self._hub.close_slow(self._connection)
+        self._writable = False
+        if not self._socket.is_closing():
+            self._socket.pause_reading()
+        self._hub.writing_paused(self._connection)
 
     def resume_writing(self) -> None:
-        pass
+        self._writable = True
+        self._read_more()
+        self._hub.writing_resumed(self._connection)
 
     def _on_message(self, opcode: int, payload: bytes) -> None:
         self._hub.receive(self._connection, opcode, payload)
@@ -250,7 +258,7 @@ class HubTransport(FrameProtocol):
         self._hub.pong(self._connection)
 
     def _on_lost(self, code: int, reason: str) -> None:
-        self._hub.lost(self._connection)
+        self._hub.lost(self._connection, clean=code != ABNORMAL)
 
     def _on_shutdown(self) -> None:
         self._hub.close_all()

@@ -13,7 +13,7 @@ READ_BUFFER_BYTES: Final = 16 * 1024
 TICK_SECONDS: Final = 0.25
 LONGEST_SECONDS: Final = 600.0
 TAKEOVER: Final = "hubbub.takeover"
-"""The ASGI extension under which a server offers to hand a WebSocket over: a callable (hub, endpoint, subprotocol)."""
+"""The ASGI extension under which a server hands WebSockets over: a callable (hub, endpoint, subprotocol, session)."""
 
 
 class Expiring(Protocol):

@@ -178,7 +178,7 @@ class WebSocketProtocol(asyncio.Protocol):
         else:
             self._refuse(500, "Internal Server Error")
 
-    def take_over(self, hub: Hub, endpoint: Endpoint, subprotocol: str | None) -> None:
+    def take_over(self, hub: Hub, endpoint: Endpoint, subprotocol: str | None, session: str | None) -> None:
         """Accepts, and binds the connection to the hub; the ASGI call has nothing more to do."""
         if self._answered:
             return
@@ -187,7 +187,7 @@ class WebSocketProtocol(asyncio.Protocol):
         make = FrameCodec if agreed is not None and agreed.server_takeover else shared_codec
         codec = make(msgpack=endpoint.msgpack, deflater=_deflater(agreed))
         carrier = HubTransport(self._socket, wire, self._shared, self._state.connections, hub, codec)
-        carrier.open(endpoint, self._client, self._accept(carrier, subprotocol, agreed))
+        carrier.open(endpoint, self._client, session, self._accept(carrier, subprotocol, agreed))
         self._feed_early(carrier)
 
     def _negotiate(self, config: Config) -> Deflate | None:

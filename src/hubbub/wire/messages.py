@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -30,12 +31,80 @@ class Event(msgspec.Struct, tag_field="type", rename="camel"):
     """
 
 
+MessageId = Annotated[str, Meta(max_length=LONGEST_ID)]
+"""A client's own name for a message; empty for none."""
+
+
+class Since(msgspec.Struct, rename="camel"):
+    """A place in a room's log: a position, or a time in Unix milliseconds."""
+
+    epoch: str = ""
+    seq: int = -1
+    time: int | None = None
+
+
 class Join(Command, tag="join"):
     """Enter a room under a name; leaves the room joined before, unless `keep`."""
 
     room: str = ""
     username: str = ""
     keep: bool = False
+    since: Since | Literal["acked"] | None = None
+    history: Annotated[int, Meta(ge=0, le=1000)] = 0
+
+
+class Subscribe(Command, tag="subscribe"):
+    """Get a room's events without being a member; ends with `unsubscribe`."""
+
+    room: str = ""
+    since: Since | Literal["acked"] | None = None
+    history: Annotated[int, Meta(ge=0, le=1000)] = 0
+
+
+class Unsubscribe(Command, tag="unsubscribe"):
+    """Get a room's events no more."""
+
+    room: str = ""
+
+
+class Resume(Command, tag="resume"):
+    """Enter all rooms again after a reconnect, from where each was left."""
+
+    rooms: dict[str, Since]
+    session: str = ""
+
+
+class Publish(Command, tag="publish"):
+    """Publish an event of one's own, where the application allows it."""
+
+    event: dict[str, object]
+    room: str = ""
+    keep: bool = True
+    message_id: MessageId = ""
+
+
+class Ack(Command, tag="ack"):
+    """All events of a room up to `seq` have been received."""
+
+    room: str
+    seq: Annotated[int, Meta(ge=0)]
+
+
+class History(Command, tag="history"):
+    """Ask for kept events: before or after a number, from a time on, or the last ones."""
+
+    room: str = ""
+    before: int | None = None
+    after: int | None = None
+    time: int | None = None
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+
+
+class AskReceipts(Command, tag="receipts"):
+    """Ask who has acknowledged what; of a confirmed event, who has received it."""
+
+    room: str = ""
+    seq: int | None = None
 
 
 class Leave(Command, tag="leave"):
@@ -77,6 +146,7 @@ class Connected(Event, tag="connected"):
     protocol: int
     heartbeat: int
     max_message_bytes: int
+    session: str | UnsetType = UNSET
 
 
 class RoomInfo(Event, tag="room_info"):
@@ -86,8 +156,13 @@ class RoomInfo(Event, tag="room_info"):
         members: usernames in the order in which they joined, one per connection, the joiner's included.
         count: how many there are.
         epoch: names the life of the room's log.
-        seq: the position that the joiner has reached: what comes next has a greater one.
+        seq: the position that the joiner has reached with `messages`: what comes next has a greater one.
+        head: the log's end; when it is beyond `seq`, the rest follows.
+        recovered: whether `messages` and what follows are all that came after `since`; None when that was not given.
+        messages: kept events, in order.
         members_truncated: there are more members than `members` shows.
+        acked: up to where this session has acknowledged events, if it ever has.
+        unread: how many came after that.
         id: the join's.
     """
 
@@ -96,7 +171,12 @@ class RoomInfo(Event, tag="room_info"):
     count: int
     epoch: str
     seq: int
+    head: int
+    recovered: bool | None
+    messages: Sequence[msgspec.Raw]
     members_truncated: bool | UnsetType = UNSET
+    acked: int | UnsetType = UNSET
+    unread: int | UnsetType = UNSET
     id: CommandId | UnsetType = UNSET
 
 
@@ -123,6 +203,21 @@ class MemberCount(Event, tag="member_count"):
     timestamp: int
 
 
+class Gap(Event, tag="gap"):
+    """What a member missed is no longer held; `seq` is where it is now."""
+
+    room: str
+    epoch: str
+    seq: int
+
+
+class ReaderInfo(msgspec.Struct, rename="camel"):
+    """Up to where somebody has acknowledged a room's events."""
+
+    username: str
+    seq: int
+
+
 class Ok(Event, tag="ok"):
     """The reply to a command that was carried out; which fields it has depends on the command."""
 
@@ -133,6 +228,15 @@ class Ok(Event, tag="ok"):
     room: str | UnsetType = UNSET
     members: list[str] | UnsetType = UNSET
     count: int | UnsetType = UNSET
+    epoch: str | UnsetType = UNSET
+    messages: Sequence[msgspec.Raw] | UnsetType = UNSET
+    more: bool | UnsetType = UNSET
+    unread: int | UnsetType = UNSET
+    session: str | UnsetType = UNSET
+    missing: Sequence[str] | UnsetType = UNSET
+    readers: Sequence[ReaderInfo] | UnsetType = UNSET
+    received: Sequence[str] | UnsetType = UNSET
+    waiting: Sequence[str] | UnsetType = UNSET
 
 
 class Error(Event, tag="error"):

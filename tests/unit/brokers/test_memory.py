@@ -1,124 +1,87 @@
-"""brokers.memory: the promises of hub.ports.Broker, and the bounds of memory."""
+"""brokers.memory: what only memory does: it answers at once, and forgets rooms that nobody uses."""
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterator
 
 import pytest
 
-from hubbub.brokers.memory import MemoryBroker
-from hubbub.hub.ports import Position
+from hubbub.hub.ports import Kept
+from tests.support.logs import Logs, once
 
 
-def broker(history: int = 3, max_logs: int = 2) -> MemoryBroker:
-    epochs = itertools.count(1)
-    return MemoryBroker(lambda: f"epoch-{next(epochs)}", history, max_logs)
+@pytest.fixture
+def logs() -> Iterator[Logs]:
+    logs = Logs(None, max_logs=2)
+    yield logs
+    logs.end()
 
 
-def append(broker: MemoryBroker, room: str, *entries: bytes) -> int:
-    kept: list[int] = []
-    broker.append(room, entries, kept.append)
-    (first,) = kept
-    return first
+def leave(logs: Logs, *rooms: str) -> None:
+    """Somebody was in each room, and published something."""
+    for room in rooms:
+        logs.open(room)
+        logs.append(b"x", room=room)
+    for room in rooms:
+        logs.broker.close(room)
 
 
-def test_entries_are_numbered_from_one_without_gaps() -> None:
-    log = broker()
-    assert [append(log, "a", b"x"), append(log, "a", b"y", b"z"), append(log, "a", b"!")] == [1, 2, 4]
+def test_everything_is_answered_at_once(logs: Logs) -> None:
+    broker = logs.broker
+    futures = [logs.begin(broker.open, "r"), logs.begin_append(b"x"), logs.begin(broker.read, "r", 0, 1, 1)]
+    futures += [logs.begin(broker.acknowledge, "r", "a", "A", 1), logs.begin(broker.acknowledged, "r", "a")]
+    futures += [logs.begin(broker.seek, "r", 0), logs.begin(broker.readers, "r", 1)]
+    assert all(future.done() for future in futures)
 
 
-def test_rooms_are_numbered_independently() -> None:
-    log = broker()
-    assert [append(log, "a", b"x"), append(log, "b", b"x"), append(log, "a", b"y")] == [1, 1, 2]
+def test_of_closed_rooms_the_one_left_longest_ago_is_forgotten(logs: Logs) -> None:
+    leave(logs, "a", "b", "c")
+    assert [logs.open(room).seq for room in "cba"] == [1, 1, 0]
 
 
-def test_a_new_log_is_empty() -> None:
-    log = broker()
-    assert (log.position("a"), log.read("a", 0, 10)) == (Position("epoch-1", 0), [])
+def test_a_room_that_was_entered_again_is_not_left_longest_ago(logs: Logs) -> None:
+    leave(logs, "a", "b")
+    logs.open("a")
+    logs.broker.close("a")
+    leave(logs, "c")
+    assert [logs.open(room).seq for room in "acb"] == [1, 1, 0]
 
 
-def test_the_position_is_the_last_entry() -> None:
-    log = broker()
-    append(log, "a", b"x", b"y")
-    assert log.position("a") == Position("epoch-1", 2)
+def test_open_rooms_are_never_forgotten(logs: Logs) -> None:
+    logs.open()
+    logs.append(b"x")
+    leave(logs, *"abcdef")
+    assert logs.seqs() == ([1], True)
 
 
-def test_entries_are_read_behind_a_position() -> None:
-    log = broker()
-    append(log, "a", b"x", b"y", b"z")
-    assert log.read("a", 1, 10) == [(2, b"y"), (3, b"z")]
+def test_a_log_that_was_forgotten_begins_a_new_epoch(logs: Logs) -> None:
+    before = logs.open("a")
+    leave(logs, "a", "b", "c")
+    assert logs.open("a").epoch != before.epoch
 
 
-def test_so_many_are_read_and_no_more() -> None:
-    log = broker()
-    append(log, "a", b"x", b"y", b"z")
-    assert log.read("a", 0, 2) == [(1, b"x"), (2, b"y")]
+def test_a_log_that_begins_anew_does_not_know_the_publishes_of_its_past_life(logs: Logs) -> None:
+    logs.open("a")
+    logs.append(once("id"), room="a")
+    logs.broker.close("a")
+    leave(logs, "b", "c")
+    logs.open("a")
+    assert logs.append(once("id"), room="a") == Kept(1, {})
 
 
-def test_only_the_last_entries_are_held() -> None:
-    log = broker(history=2)
-    append(log, "a", b"x", b"y", b"z")
-    assert log.read("a", 0, 10) == [(2, b"y"), (3, b"z")]
+def test_a_log_with_nothing_in_it_is_not_kept(logs: Logs) -> None:
+    before = logs.open("a")
+    logs.broker.close("a")
+    assert logs.open("a").epoch != before.epoch
 
 
-def test_one_call_may_bring_more_than_is_held() -> None:
-    log = broker(history=2)
-    assert append(log, "a", *(b"%d" % number for number in range(1, 101))) == 1
-    assert log.read("a", 0, 10) == [(99, b"99"), (100, b"100")]
+def test_a_log_with_a_reader_is_kept(logs: Logs) -> None:
+    before = logs.open("a")
+    logs.acknowledge("ada", 0, room="a")
+    logs.broker.close("a")
+    assert (logs.open("a"), logs.acknowledged("ada", room="a")) == (before, 0)
 
 
-@pytest.mark.parametrize(("after", "limit"), [(3, 10), (99, 10), (2**63, 10), (0, 0), (0, -1)])
-def test_where_there_is_nothing_nothing_is_read(after: int, limit: int) -> None:
-    log = broker()
-    append(log, "a", b"x", b"y", b"z")
-    assert log.read("a", after, limit) == []
-
-
-def test_a_negative_position_is_before_the_first() -> None:
-    log = broker()
-    append(log, "a", b"x")
-    assert log.read("a", -(2**63), 10) == [(1, b"x")]
-
-
-def test_a_log_outlives_its_members() -> None:
-    log = broker()
-    log.subscribe("a")
-    append(log, "a", b"x")
-    log.unsubscribe("a")
-    log.subscribe("a")
-    assert (log.position("a"), log.read("a", 0, 10)) == (Position("epoch-1", 1), [(1, b"x")])
-
-
-def test_a_log_without_entries_does_not() -> None:
-    log = broker()
-    log.subscribe("a")
-    log.unsubscribe("a")
-    assert log.position("a") == Position("epoch-2", 0)
-
-
-def test_of_rooms_without_members_the_one_left_longest_ago_is_forgotten() -> None:
-    log = broker(max_logs=2)
-    for room in "abc":
-        log.subscribe(room)
-        append(log, room, b"x")
-    for room in "abc":
-        log.unsubscribe(room)
-    assert [log.position(room).seq for room in "cb"] == [1, 1]
-    assert log.position("a") == Position("epoch-4", 0)
-
-
-def test_rooms_with_members_are_never_forgotten() -> None:
-    log = broker(max_logs=1)
-    log.subscribe("a")
-    append(log, "a", b"x")
-    for number in range(10):
-        append(log, f"other {number}", b"x")
-    assert log.read("a", 0, 10) == [(1, b"x")]
-
-
-def test_a_log_that_was_forgotten_begins_a_new_epoch() -> None:
-    log = broker(max_logs=1)
-    append(log, "a", b"x")
-    append(log, "b", b"x")
-    assert append(log, "a", b"y") == 1
-    assert log.position("a") == Position("epoch-3", 1)
+def test_closing_what_is_not_open_does_nothing(logs: Logs) -> None:
+    logs.broker.close("a")
+    assert logs.open("a").seq == 0

@@ -15,7 +15,7 @@ from hubbub.config import Config, Limits
 from hubbub.errors import CommandError
 from hubbub.hub.connection import Connection
 from hubbub.hub.dispatch import CommandEndpoint, Handler, RawEndpoint
-from hubbub.hub.room import Publication
+from hubbub.hub.publication import Publication
 from hubbub.node import AsyncioRuntime
 from hubbub.wire.messages import Command, Ping
 from hubbub.wire.websocket import BINARY, TEXT
@@ -169,7 +169,7 @@ def test_a_publication_that_cannot_be_kept_is_answered_with_an_error(caplog: pyt
     bench.receive(ada, type="do", id=7)
     bench.runtime.settle()
     assert [(event["type"], event.get("code"), event.get("id")) for event in tape(ada).events] == [
-        ("error", "internal", 7)
+        ("error", "unavailable", 7)
     ]
 
 
@@ -215,7 +215,7 @@ def test_a_bug_is_answered_with_an_id_under_which_it_is_logged_once(
         {"type": "error", "message": "Internal error", "code": "internal", "id": 7, "correlationId": "id-2"}
     ]
     assert [record.getMessage() for record in caplog.records] == [
-        "a handler failed: correlationId=id-2 path='/ws'",
+        "a handler failed: correlationId=id-2 client=id-1 path='/ws'",
     ]
 
 
@@ -253,7 +253,8 @@ def test_a_handler_whose_task_is_cancelled_by_others_does_not_hold_up_the_next_c
     bench = bench_of(later(lambda _, command: cancelled() if command.what else None))
 
     async def talk() -> list[tuple[str, int]]:
-        bench.hub.runtime = runtime = AsyncioRuntime(asyncio.get_running_loop())
+        bench.hub.runtime = runtime = AsyncioRuntime()
+        runtime.begin(asyncio.get_running_loop())
         connection = greeted(bench)
         bench.receive(connection, type="do", what="x", id=1)
         bench.receive(connection, type="do", id=2)
@@ -522,7 +523,9 @@ def test_its_bug_ends_the_connection_and_is_logged_once(
     bench.hub.receive(connection, TEXT, b"hi")
     bench.runtime.settle()
     assert tape(connection).actions == [(1011, "correlationId=id-2")]
-    assert [record.getMessage() for record in caplog.records] == ["a handler failed: correlationId=id-2 path='/raw'"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "a handler failed: correlationId=id-2 client=id-1 path='/raw'"
+    ]
 
 
 def test_its_coroutines_run_in_order() -> None:

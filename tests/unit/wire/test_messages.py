@@ -112,18 +112,21 @@ def test_connected() -> None:
 
 
 def test_room_info() -> None:
-    assert encode(RoomInfo("a", ["ada"], 1, "e", 5)) == {
+    assert encode(RoomInfo("a", ["ada"], 1, "e", 5, 6, True, [msgspec.Raw(b'{"type":"said"}')])) == {
         "type": "room_info",
         "room": "a",
         "members": ["ada"],
         "count": 1,
         "epoch": "e",
         "seq": 5,
+        "head": 6,
+        "recovered": True,
+        "messages": [{"type": "said"}],
     }
 
 
 def test_room_info_with_everything() -> None:
-    info = encode(RoomInfo("a", ["ada"], 9, "e", 5, members_truncated=True, id="j"))
+    info = encode(RoomInfo("a", ["ada"], 9, "e", 5, 5, None, [], members_truncated=True, id="j"))
     assert (info["membersTruncated"], info["id"]) == (True, "j")
 
 

@@ -1,0 +1,93 @@
+"""A room of sqlite:// in memory: its numbers, its newest entries, and when something is to be removed."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from hubbub.brokers.ring import Ring
+from hubbub.brokers.sqlite_file import TRIM_ROWS, Insert, Stored, Trim
+from hubbub.hub.ports import Retention
+
+RING_COUNT: Final = 1000
+RING_BYTES: Final = 1 << 20
+TAIL: Final = 200
+"""Entries of a room that are read when it is opened: what most clients ask for."""
+
+
+class Room:
+    """A room in memory. `head`, `count` and `size` include what is not committed yet; the ring does not.
+
+    `lost` is the newest seq that is not held, other than for a newer value of its key.
+    """
+
+    __slots__ = (
+        *("count", "epoch", "head", "id", "lost", "name", "oldest_time", "pending", "retention"),
+        *("ring", "saved", "size", "time", "trimming"),
+    )
+
+    def __init__(self, name: str, retention: Retention, stored: Stored, saved: bool) -> None:
+        self.name = name
+        self.retention = retention
+        self.saved = saved
+        self.id = stored.id
+        self.epoch = stored.epoch
+        self.head = stored.head
+        self.lost = stored.lost
+        self.time = stored.time
+        self.oldest_time = stored.oldest_time
+        self.count = stored.count
+        self.size = stored.size
+        self.pending = 0
+        self.trimming = False
+        floor = stored.lost if len(stored.tail) < TAIL else stored.tail[0][0].seq - 1
+        self.ring = Ring(RING_COUNT, RING_BYTES, retention.latest_only, floor)
+        for entry, key in stored.tail:
+            self.ring.restore(entry, key)
+        self.ring.head = stored.head
+
+    def expire(self, now: int) -> int:
+        """Lets go of what is too old; returns since when events are held, Unix milliseconds."""
+        if not self.retention.seconds:
+            return 0
+        before = math.ceil(now - self.retention.seconds * 1000)
+        if self.ring.expire(before):
+            self.lost = self.ring.lost
+        return before
+
+    def number(self, insert: Insert) -> None:
+        """Counts events that are on their way to the file."""
+        self.head += len(insert.payloads)
+        self.count += len(insert.payloads)
+        self.size += sum(map(len, insert.payloads))
+        if self.oldest_time is None:
+            self.oldest_time = insert.time
+
+    def trim(self, now: int) -> Trim | None:
+        """What is to be removed, once it is a tenth too much: most appends need not look."""
+        count, size, seconds, latest = self.retention
+        before = math.ceil(now - seconds * 1000) if seconds else 0
+        too_many = count and self.count > count + count // 10
+        too_large = size and self.size > size + size // 10
+        too_old = seconds and self.oldest_time is not None and self.oldest_time < before - seconds * 100
+        if self.trimming or not (too_many or too_large or too_old):
+            return None
+        self.trimming = True
+        return Trim(self.id, latest, before, self.count, self.size, count, size)
+
+    def trimmed(self, trim: Trim) -> None:
+        """Takes over what was removed from the file."""
+        self.trimming = False
+        counted, weighed = (trim.count, trim.size) if trim.latest else (self.count, self.size)
+        self.count, self.size = counted - trim.gone, weighed - trim.gone_size
+        if trim.gone < TRIM_ROWS and self.oldest_time is not None:
+            self.oldest_time = max(self.oldest_time, trim.before)
+        if trim.lost > self.lost:
+            self.lost = trim.lost
+            self.ring.discard(trim.lost)
+
+    def reset(self, insert: Insert) -> None:
+        """Takes back the numbers of events that were not kept."""
+        self.head = self.ring.head
+        self.count -= len(insert.payloads)
+        self.size -= sum(map(len, insert.payloads))

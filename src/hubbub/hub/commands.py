@@ -1,0 +1,331 @@
+"""The commands that come with the protocol: joining and coming back, history, acknowledgements, presence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from hubbub.codes import FORBIDDEN, INVALID_MESSAGE, NOT_IN_ROOM
+from hubbub.errors import CommandError
+from hubbub.hub.connection import Connection
+from hubbub.hub.member import Member
+from hubbub.hub.ports import Entry, Portion
+from hubbub.hub.publication import CONFIRM, Publication
+from hubbub.hub.receipts import again
+from hubbub.hub.room import Room
+from hubbub.hub.steps import Steps
+from hubbub.wire.messages import (
+    Ack,
+    AskReceipts,
+    Command,
+    CommandId,
+    Event,
+    History,
+    Join,
+    Leave,
+    Ok,
+    Ping,
+    Presence,
+    Publish,
+    ReaderInfo,
+    Resume,
+    RoomInfo,
+    Since,
+    Subscribe,
+    Unsubscribe,
+)
+
+MOST_EVENTS: Final = 1000
+MOST_BYTES: Final = 1 << 20
+MOST_READERS: Final = 200
+
+
+def reply(connection: Connection, command: Command, **fields: Any) -> None:
+    """Answers a command that has an id; nothing else is answered to it then."""
+    if command.id is not UNSET:
+        connection.send(Ok(command.id, **fields))
+        command.id = UNSET
+
+
+# In and out
+
+
+def join(connection: Connection, command: Join) -> Steps:
+    """Enters a room; `room_info` is the reply."""
+    hub = connection._hub
+    name, _ = hub.check_join(connection, command.room, command.username, keep=command.keep)
+    for member in connection.members:  # what was said there before reaches it before it leaves
+        if member.room.unsettled and (member.room.name == name or not (command.keep or member.username is None)):
+            yield member.room.settled
+    entry = _Entry(connection, name, command.username, command.since, command.history, command.id)
+    yield from entry.enter(keep=command.keep)
+    command.id = UNSET
+
+
+def subscribe(connection: Connection, command: Subscribe) -> Steps:
+    """Gets a room's events, unseen; `room_info` is the reply."""
+    name, _ = connection._hub.check_join(connection, command.room, None, keep=True)
+    yield from _Entry(connection, name, None, command.since, command.history, command.id).enter(keep=True)
+    command.id = UNSET
+
+
+def leave(connection: Connection, command: Leave | Unsubscribe) -> Steps:
+    """Leaves a room, or ends a subscription."""
+    for member in connection.members:
+        if member.room.name == command.room and member.room.unsettled:
+            yield member.room.settled
+    connection.leave(command.room)
+
+
+def resume(connection: Connection, command: Resume) -> Steps:
+    """Enters all rooms again, under the names that the session had there; a `room_info` for each."""
+    if command.session and (connection.session is None or connection.session.token != command.session):
+        connection._hub.take_up(connection, command.session)
+    session = connection.session
+    usernames = {} if session is None else session.usernames.copy()
+    for name, since in command.rooms.items():
+        if name in usernames:
+            yield from _Entry(connection, name, usernames[name], since, 0, UNSET).enter(keep=True)
+    missing = [name for name in command.rooms if name not in usernames]
+    reply(connection, command, missing=missing, session=UNSET if session is None else session.token)
+
+
+class _Entry:
+    """One entering of a room: from the log's opening to the reply.
+
+    Attributes:
+        recovered: as in `room_info`.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        name: str,
+        username: str | None,
+        since: Since | Literal["acked"] | None,
+        history: int,
+        id: CommandId | UnsetType,
+    ) -> None:
+        self.connection = connection
+        self.room = connection._hub.room(name)
+        self.broker = connection._hub.broker
+        self.username = username
+        self.since = since
+        self.history = history
+        self.id = id
+        self.acked: int | None = None
+        self.recovered: bool | None = None
+
+    def enter(self, *, keep: bool) -> Steps:
+        """Opens the log, finds the place, lets the connection in, reads what it missed, and replies."""
+        room, connection = self.room, self.connection
+        room.holds += 1
+        try:
+            if not room.epoch:
+                yield room.open
+            if connection.session is not None:
+                self.acked = yield partial(self.broker.acknowledged, room.name, connection.identity)
+            after = yield from self._find_place()
+            head = room.head
+            live = after >= head
+            member = connection._hub.join(
+                connection, room.name, self.username, keep=keep, after=None if live and self.acked is None else after
+            )
+            member.acked = self.acked
+            entries: Sequence[Entry] = () if live else (yield from self._read(after))
+            if not connection.open or member not in room.members:
+                return
+            self._reply(member, entries, entries[-1].seq if entries else head)
+            if self.acked is not None:
+                yield from self._redeliver(self.acked, entries[0].seq - 1 if entries else head)
+            room.release(member, entries[-1].seq if entries else head)
+        finally:
+            room.holds -= 1
+            room.close_unused()
+
+    def _find_place(self) -> Steps:
+        """The seq behind which the client begins."""
+        since, room = self.since, self.room
+        if since is None or (since == "acked" and self.acked is None):
+            return self._last()
+        if since == "acked":
+            assert self.acked is not None
+            since = Since(room.epoch, self.acked)
+        assert isinstance(since, Since)
+        self.recovered = True
+        if since.time is not None:
+            return (yield partial(self.broker.seek, room.name, since.time))
+        if since.epoch == room.epoch and 0 <= since.seq <= room.head:
+            return since.seq
+        self.recovered = False
+        return self._last()
+
+    def _last(self) -> int:
+        """Where the last events begin that a client gets that goes by no position."""
+        if self.room.policy.latest_only and not self.history:
+            return 0
+        return max(self.room.head - self.history, 0)
+
+    def _read(self, after: int) -> Steps:
+        """What the reply holds: as much as fits of what is behind `after`."""
+        portion: Portion = yield partial(self.broker.read, self.room.name, after, MOST_EVENTS, MOST_BYTES)
+        if self.recovered and not portion.whole:
+            self.recovered = False
+            if isinstance(self.since, Since) and self.since.time is not None:
+                return self._out(portion)
+            last = max(self._last(), after)
+            if last >= self.room.head:
+                return ()
+            portion = yield partial(self.broker.read, self.room.name, last, MOST_EVENTS, MOST_BYTES)
+        return self._out(portion)
+
+    def _out(self, portion: Portion) -> Sequence[Entry]:
+        """Those that have gone out to members."""
+        return [entry for entry in portion.entries if entry.seq <= self.room.head]
+
+    def _reply(self, member: Member, entries: Sequence[Entry], seq: int) -> None:
+        room, connection = self.room, self.connection
+        connection._hub.counters.events_replayed += len(entries)
+        members, truncated = room.roster(member)
+        connection.send(
+            RoomInfo(
+                room.name,
+                members,
+                room.count,
+                room.epoch,
+                seq,
+                room.head,
+                self.recovered,
+                _messages(room, entries),
+                truncated or UNSET,
+                UNSET if self.acked is None else self.acked,
+                UNSET if self.acked is None else max(room.head - self.acked, 0),
+                self.id,
+            )
+        )
+
+    def _redeliver(self, acked: int, last: int) -> Steps:
+        """Sends again the confirmed events up to `last` that the client had before and did not acknowledge."""
+        while acked < last:
+            portion: Portion = yield partial(self.broker.read, self.room.name, acked, MOST_EVENTS, MOST_BYTES)
+            if not portion.entries:
+                return
+            for entry in portion.entries:
+                if entry.seq <= last and entry.payload.endswith(CONFIRM):
+                    self.connection._redeliver(again(self.room.item(entry.seq, entry.payload)))
+            acked = portion.entries[-1].seq
+
+
+def _messages(room: Room, entries: Sequence[Entry]) -> list[msgspec.Raw]:
+    return [msgspec.Raw(room.item(entry.seq, entry.payload)[1]) for entry in entries]
+
+
+# The log
+
+
+def history(connection: Connection, command: History) -> Steps:
+    """Answers with a page of kept events."""
+    room = connection._member_in(command.room, subscribed=True).room
+    broker, limit = connection._hub.broker, command.limit
+    if command.after is None and command.time is None:
+        before = room.head + 1 if command.before is None else max(min(command.before, room.head + 1), 0)
+        portion = yield partial(broker.read, room.name, max(before - limit - 2, 0), limit + 1, MOST_BYTES)
+        entries = [entry for entry in portion.entries if entry.seq < before]
+        shown = entries[-limit:]
+    else:
+        after = command.after
+        if command.time is not None:
+            after = yield partial(broker.seek, room.name, command.time)
+        assert after is not None
+        portion = yield partial(broker.read, room.name, max(min(after, room.head), 0), limit + 1, MOST_BYTES)
+        entries = [entry for entry in portion.entries if entry.seq <= room.head]
+        shown = entries[:limit]
+    more = len(entries) > len(shown)
+    reply(connection, command, room=room.name, epoch=room.epoch, messages=_messages(room, shown), more=more)
+
+
+def ack(connection: Connection, command: Ack) -> Steps:
+    """Stores what the client has received; never less than before."""
+    member = connection._member_in(command.room, subscribed=True)
+    room, hub = member.room, connection._hub
+    if command.seq > room.head:
+        raise CommandError(INVALID_MESSAGE, f"The last event is {room.head}")
+    before = -1 if member.acked is None else member.acked
+    stored = max(command.seq, before)
+    if connection.session is not None and stored > before:
+        name = member.username or ""
+        stored = yield partial(hub.broker.acknowledge, room.name, member.identity, name, stored)
+    member.acked = stored
+    room.receipts.acknowledge(member.identity, stored)
+    reply(connection, command, seq=stored, unread=max(room.head - stored, 0))
+    if stored > before:
+        for hook in hub.on_ack:
+            hook(connection, room, stored)
+
+
+def receipts(connection: Connection, command: AskReceipts) -> Steps:
+    """Answers with who has acknowledged what."""
+    room = connection._member_in(command.room, subscribed=True).room
+    stored = yield partial(connection._hub.broker.readers, room.name, MOST_READERS)
+    here = {member.identity: member for member in room.members if member.acked is not None}
+    readers = [ReaderInfo(name, seq) for reader, name, seq in stored if reader not in here]
+    readers += [ReaderInfo(member.username or "", member.acked or 0) for member in here.values()]
+    readers.sort(key=lambda reader: -reader.seq)
+    if command.seq is None:
+        reply(connection, command, room=room.name, readers=readers[:MOST_READERS])
+    else:
+        received, waiting = room.receipts.of(command.seq)
+        reply(connection, command, room=room.name, readers=readers[:MOST_READERS], received=received, waiting=waiting)
+
+
+def publish(connection: Connection, command: Publish) -> Publication:
+    """Publishes a client's own event, where the application allows it."""
+    room = connection._member_in(command.room, subscribed=True).room
+    allows = connection._hub.allows_publish
+    kind = command.event.get("type")
+    if allows is None or not allows(connection, room, command.event):
+        raise CommandError(FORBIDDEN, "Clients may not publish this here")
+    if not isinstance(kind, str) or not kind or kind in _OURS or not _THEIRS.isdisjoint(command.event):
+        raise CommandError(INVALID_MESSAGE, "An event has a type of its own, and no room, seq, confirm or redelivered")
+    once = connection.once(command.message_id, msgspec.json.encode(command.event, order="sorted").decode())
+    return room.publish(command.event, keep=command.keep, once=once)
+
+
+_OURS: Final = frozenset(event.__struct_config__.tag for event in Event.__subclasses__())
+_THEIRS: Final = frozenset(("room", "seq", "confirm", "redelivered"))
+
+
+# Others
+
+
+def ping(connection: Connection, command: Ping) -> None:
+    """Answers with the time."""
+    reply(connection, command, timestamp=connection.now_ms())
+
+
+def presence(connection: Connection, command: Presence) -> None:
+    """Answers with a page of who is in a room."""
+    if not command.room:
+        raise CommandError(NOT_IN_ROOM, "Not in that room")
+    room = connection._member_in(command.room, subscribed=True).room
+    members = room.usernames(command.offset, command.limit)
+    reply(connection, command, room=room.name, members=members, count=room.count)
+
+
+BUILT_IN: Final[dict[type[Command], Callable[..., Any]]] = {
+    Ack: ack,
+    AskReceipts: receipts,
+    History: history,
+    Join: join,
+    Leave: leave,
+    Ping: ping,
+    Presence: presence,
+    Publish: publish,
+    Resume: resume,
+    Subscribe: subscribe,
+    Unsubscribe: leave,
+}

@@ -1,0 +1,59 @@
+"""A member: a connection in a room, and the place in the room's log that it has reached."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hubbub.hub.connection import Connection
+    from hubbub.hub.room import Room
+
+
+class Reader:
+    """What is known of a member that is behind: it is not delivered to, the log is read for it.
+
+    Attributes:
+        cursor: the seq that it has reached.
+        held: somebody reads for it already, or does not want it to be read for yet.
+        missed: an event went by meanwhile.
+        skips: it is to get the newest event only, not all that it missed.
+    """
+
+    __slots__ = ("cursor", "held", "missed", "skips")
+
+    def __init__(self, cursor: int) -> None:
+        self.cursor = cursor
+        self.held = False
+        self.missed = False
+        self.skips = False
+
+
+class Member:
+    """A connection in a room.
+
+    Attributes:
+        connection: the client's; while its session waits for it to come back, the one that was lost.
+        room: where it is.
+        username: its name there; None for a subscription, which the others are not told of.
+        reader: None while it is live, at the end of the log.
+        acked: the seq up to which it has acknowledged; None when it never did.
+    """
+
+    __slots__ = ("acked", "connection", "reader", "room", "username")
+
+    def __init__(self, connection: Connection, room: Room, username: str | None) -> None:
+        self.connection = connection
+        self.room = room
+        self.username = username
+        self.reader: Reader | None = None
+        self.acked: int | None = None
+
+    @property
+    def announced(self) -> bool:
+        """Whether the others are told of its coming and going."""
+        return self.username is not None and self.connection.announced
+
+    @property
+    def identity(self) -> str:
+        """Who it is for what is stored: its session, or only this connection."""
+        return self.connection.identity

@@ -1,0 +1,124 @@
+"""Receipts of confirmed events: who was sent one, who has acknowledged it, and sending it again to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from hubbub.hub.publication import Publication
+from hubbub.wire.codec import Item
+
+if TYPE_CHECKING:
+    from hubbub.hub.hub import Hub
+    from hubbub.hub.member import Member
+    from hubbub.hub.room import Room
+
+REDELIVERY_SECONDS: Final = 5.0
+MOST_REDELIVERIES: Final = 3
+# Names in all receipts of a room; the oldest receipts go first.
+MOST_NAMES: Final = 100_000
+
+
+class _Receipt:
+    """One confirmed event.
+
+    Attributes:
+        names: whom it was sent to, by identity.
+        waiting: how often those who have not acknowledged it were sent it again on their present connection.
+        due: when to send it again.
+    """
+
+    __slots__ = ("due", "item", "names", "waiting")
+
+    def __init__(self, item: Item, names: dict[str, str], due: float) -> None:
+        self.item = item
+        self.names = names
+        self.waiting = dict.fromkeys(names, 0)
+        self.due = due
+
+
+def again(item: Item) -> Item:
+    """An event as it is sent once more."""
+    return item[0], item[1][:-1] + b',"redelivered":true}'
+
+
+def _set_baseline(member: Member, seq: int, hub: Hub) -> None:
+    """Has the broker know a session that has acknowledged nothing, so that it gets the event after a restart."""
+    if member.acked is None:
+        member.acked = seq
+        if member.connection.session is not None:
+            name = member.username or ""
+            hub.broker.acknowledge(member.room.name, member.identity, name, seq, lambda _: None)
+
+
+class Receipts:
+    """The receipts of one room, of events published on this node since it started."""
+
+    __slots__ = ("_names", "_receipts")
+
+    def __init__(self) -> None:
+        self._receipts: dict[int, _Receipt] = {}
+        self._names = 0
+
+    def begin(self, room: Room, publications: Iterable[Publication], hub: Hub) -> None:
+        """Waits for the acknowledgements of those among the publications that are to be confirmed."""
+        for publication in publications:
+            seq = publication.seq
+            if seq is not None and not publication.repeated and publication.confirm:
+                self._begin(room, seq, publication, hub)
+
+    def _begin(self, room: Room, seq: int, publication: Publication, hub: Hub) -> None:
+        names = {}
+        for member in room.members:
+            if member.connection is not publication.exclude:
+                names[member.identity] = member.username or ""
+                _set_baseline(member, seq - 1, hub)
+        self._receipts[seq] = _Receipt(
+            room.item(seq, publication.payload), names, hub.runtime.monotonic() + REDELIVERY_SECONDS
+        )
+        self._names += len(names)
+        while self._names > MOST_NAMES and len(self._receipts) > 1:
+            self._names -= len(self._receipts.pop(next(iter(self._receipts))).names)
+        hub.confirm_later(room)
+
+    def acknowledge(self, identity: str, seq: int) -> None:
+        """Somebody has received everything up to `seq`."""
+        for number, receipt in self._receipts.items():
+            if number > seq:
+                break
+            receipt.waiting.pop(identity, None)
+
+    def returned(self, member: Member, hub: Hub) -> None:
+        """Somebody is here with a new connection: what was not acknowledged is sent again there as often as before."""
+        for receipt in self._receipts.values():
+            if member.identity in receipt.waiting:
+                receipt.waiting[member.identity] = 0
+                hub.confirm_later(member.room)
+
+    def redeliver(self, room: Room, now: float) -> bool:
+        """Sends again what is due; whether anything is to be sent later."""
+        due = [receipt for receipt in self._receipts.values() if receipt.waiting and receipt.due <= now]
+        if due:
+            live = {member.identity: member for member in room.members if member.reader is None}
+            for receipt in due:
+                self._send_again(receipt, live, now)
+        return any(
+            tries < MOST_REDELIVERIES for receipt in self._receipts.values() for tries in receipt.waiting.values()
+        )
+
+    def _send_again(self, receipt: _Receipt, live: dict[str, Member], now: float) -> None:
+        receipt.due = now + REDELIVERY_SECONDS
+        item = again(receipt.item)
+        for identity, tries in receipt.waiting.items():
+            member = live.get(identity)
+            if member is not None and member.connection.open and tries < MOST_REDELIVERIES:
+                receipt.waiting[identity] = tries + 1
+                member.connection._redeliver(item)
+
+    def of(self, seq: int) -> tuple[Sequence[str], Sequence[str]]:
+        """The names of those who have acknowledged a confirmed event, and of those who have not."""
+        receipt = self._receipts.get(seq)
+        if receipt is None:
+            return (), ()
+        received = [name for identity, name in receipt.names.items() if identity not in receipt.waiting]
+        return received, [receipt.names[identity] for identity in receipt.waiting]

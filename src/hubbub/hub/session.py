@@ -1,0 +1,140 @@
+"""A session: a client across its connections. Its memberships wait for it to come back; its token says who it is."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from hashlib import blake2b
+from hmac import compare_digest
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hubbub.config import Sessions as Settings
+    from hubbub.hub.connection import Connection
+    from hubbub.hub.member import Member
+    from hubbub.hub.ports import Runtime
+    from hubbub.hub.room import Room
+
+SIGNATURE_BYTES = 16
+
+
+class Session:
+    """One client.
+
+    Attributes:
+        id: names it in what is stored; never shown to anybody.
+        token: with which the client comes back.
+        correlation_id: the id of its first connection.
+        connection: the present one; None while it is away.
+        members: memberships of a lost connection that nothing has taken over yet.
+        usernames: under which name it was in its rooms last; None for a subscription.
+    """
+
+    __slots__ = ("away_since", "connection", "correlation_id", "id", "members", "token", "usernames")
+
+    def __init__(self, id: str, token: str, correlation_id: str) -> None:
+        self.id = id
+        self.token = token
+        self.correlation_id = correlation_id
+        self.connection: Connection | None = None
+        self.members: tuple[Member, ...] = ()
+        self.usernames: dict[str, str | None] = {}
+        self.away_since = 0.0
+
+    def claim(self, room: Room) -> Member | None:
+        """Takes what it was in a room out of the memberships that wait."""
+        for member in self.members:
+            if member.room is room:
+                self.members = tuple(other for other in self.members if other is not member)
+                return member
+        return None
+
+
+class Sessions:
+    """The sessions of a node.
+
+    A token is signed, and carries the life of the node in which it was made: with a broker that outlives the node, a
+    client that comes back after a restart is still known, though its memberships are gone.
+
+    Args:
+        leave: called with each membership that nobody came back for.
+    """
+
+    def __init__(self, runtime: Runtime, secret: bytes, settings: Settings, leave: Callable[[Member], None]) -> None:
+        self._runtime = runtime
+        self._secret = secret
+        self._settings = settings
+        self._leave = leave
+        self._sessions: dict[str, Session] = {}
+        self._life = ""
+        self._started = runtime.monotonic()
+        self._graces: deque[tuple[float, Session, tuple[Member, ...]]] = deque()
+        self._ends: deque[tuple[float, Session]] = deque()
+
+    def attach(self, connection: Connection, token: str) -> Connection | None:
+        """Gives a connection the session of its token, or a new one; returns the connection that it replaces."""
+        session = self._known(token) or self._new(connection)
+        self._sessions[session.id] = session
+        replaced, session.connection = session.connection, connection
+        connection.session = session
+        return replaced
+
+    def _known(self, token: str) -> Session | None:
+        id, _, rest = token.partition(".")
+        life, _, signature = rest.partition(".")
+        if not compare_digest(self._sign(id, life).encode(), signature.encode(errors="replace")):
+            return None
+        session = self._sessions.get(id)
+        if session is None and life != self._life and not self._forgotten(self._started):
+            session = Session(id, token, id)
+        return session
+
+    def _forgotten(self, since: float) -> bool:
+        return self._runtime.monotonic() - since >= self._settings.session_seconds
+
+    def _new(self, connection: Connection) -> Session:
+        self._life = self._life or self._runtime.new_id()
+        id = self._runtime.new_id()
+        return Session(id, f"{id}.{self._life}.{self._sign(id, self._life)}", connection.id)
+
+    def _sign(self, id: str, life: str) -> str:
+        content = f"{id}.{life}".encode(errors="replace")
+        return blake2b(content, key=self._secret, digest_size=SIGNATURE_BYTES).hexdigest()
+
+    def detach(self, connection: Connection, members: tuple[Member, ...]) -> None:
+        """The connection has ended: its session is away, and these memberships wait for it."""
+        session = connection.session
+        if session is None:
+            return
+        now = self._runtime.monotonic()
+        if members:
+            session.members += members
+            self._graces.append((now + self._settings.grace_seconds, session, members))
+        if session.connection is connection:
+            session.connection = None
+            session.away_since = now
+            self._ends.append((now + self._settings.session_seconds, session))
+            while len(self._ends) > self._settings.max_sessions:
+                self._end(self._ends.popleft()[1])
+
+    def tick(self) -> None:
+        """Ends what has waited long enough."""
+        now = self._runtime.monotonic()
+        while self._graces and self._graces[0][0] <= now:
+            _, session, members = self._graces.popleft()
+            self._give_up(session, members)
+        while self._ends and self._ends[0][0] <= now:
+            session = self._ends.popleft()[1]
+            if self._forgotten(session.away_since):
+                self._end(session)
+
+    def _give_up(self, session: Session, members: tuple[Member, ...]) -> None:
+        waiting = tuple(member for member in members if member in session.members)
+        session.members = tuple(member for member in session.members if member not in waiting)
+        for member in waiting:
+            self._leave(member)
+
+    def _end(self, session: Session) -> None:
+        if session.connection is None:
+            self._give_up(session, session.members)
+            self._sessions.pop(session.id, None)
