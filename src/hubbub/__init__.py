@@ -5,6 +5,7 @@ from hubbub.app import Hubbub
 from hubbub.config import Config, RoomPolicy
 from hubbub.errors import BrokerError, CommandError, ConfigError, HubbubError, LocalError, PeerError
 from hubbub.hub.connection import Connection
+from hubbub.hub.member import Member
 from hubbub.hub.publication import Publication
 from hubbub.hub.room import Room
 from hubbub.wire.messages import Command, Event, MessageId
@@ -20,6 +21,7 @@ __all__ = [
     "Hubbub",
     "HubbubError",
     "LocalError",
+    "Member",
     "MessageId",
     "PeerError",
     "Publication",

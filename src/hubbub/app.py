@@ -12,6 +12,7 @@ from hubbub.hub.commands import BUILT_IN
 from hubbub.hub.connection import Connection
 from hubbub.hub.dispatch import CommandEndpoint, Handler, RawEndpoint, Result
 from hubbub.hub.hub import Hub
+from hubbub.hub.member import Member
 from hubbub.hub.ports import Endpoint
 from hubbub.hub.room import Room
 from hubbub.wire.codec import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
@@ -30,7 +31,7 @@ C = TypeVar("C", bound=Command)
 Outcome = Result | Coroutine[Any, Any, Result] | Coroutine[Any, Any, None]
 CommandHandler = Callable[[Connection, C], Outcome]
 Hook = Callable[[Connection], Coroutine[Any, Any, None] | None]
-AckHook = Callable[[Connection, Room, int], None]
+AckHook = Callable[[Member, int], None]
 PublishHook = Callable[[Connection, Room, dict[str, object]], bool]
 RawHandler = Callable[[Connection, Any], Coroutine[Any, Any, None] | None]
 H = TypeVar("H", bound=Callable[..., Any])
@@ -106,7 +107,7 @@ class Hubbub:
         return hook
 
     def on_ack(self, hook: AckHook) -> AckHook:
-        """Registers a function that is called when a client has acknowledged more: `def hook(conn, room, seq)`."""
+        """Registers a function that is called when a client has acknowledged more: `def hook(member, seq)`."""
         self._acked.append(hook)
         return hook
 

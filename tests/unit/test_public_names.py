@@ -19,6 +19,7 @@ NAMES = [
     "Hubbub",
     "HubbubError",
     "LocalError",
+    "Member",
     "MessageId",
     "PeerError",
     "Publication",
@@ -30,8 +31,8 @@ METHODS = {
         *("allow_publish", "asgi", "bind", "build_asgi", "mount"),
         *("on", "on_ack", "on_connect", "on_disconnect", "room", "rooms", "websocket"),
     ],
-    "Connection": ["close", "join", "leave", "new_id", "now_ms", "once", "room_in", "send", "username_in"],
-    "Publication": ["draft", "failed", "kept", "when_settled"],
+    "Connection": ["close", "join", "leave", "member", "new_id", "now_ms", "once", "send"],
+    "Publication": ["failed", "kept", "when_settled"],
 }
 PROPERTIES = {
     "Connection": ["announced", "correlation_id", "data", "identity", "path", "room", "rooms"],

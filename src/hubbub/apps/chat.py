@@ -4,7 +4,7 @@ from pathlib import Path
 
 from starlette.staticfiles import StaticFiles
 
-from hubbub import Command, CommandError, Connection, Event, Hubbub, MessageId, Publication, Room
+from hubbub import Command, CommandError, Connection, Event, Hubbub, Member, MessageId, Publication
 
 LONGEST_TEXT = 2000
 MOST_SEEN_BY = 50
@@ -52,24 +52,23 @@ class Typing(Event, tag="typing"):
 @app.on(Say)
 def say(conn: Connection, command: Say) -> Publication:
     """Keeps the text and sends it to all; texts that are empty or too long are refused."""
-    room = conn.room_in(command.room)
+    member = conn.member(command.room)
     text = command.text.strip()
     if not text or len(text) > LONGEST_TEXT:
         raise CommandError("invalid_message", f"A message has 1 to {LONGEST_TEXT} characters")
-    said = Said(conn.username_in(room), text, command.message_id or conn.new_id(), conn.now_ms())
-    return room.publish(said, once=conn.once(command.message_id, text))
+    said = Said(member.username, text, command.message_id or conn.new_id(), conn.now_ms())
+    return member.room.publish(said, once=conn.once(command.message_id, text))
 
 
 @app.on(StartTyping)
 def typing(conn: Connection, command: StartTyping) -> None:
     """Tells the others; nothing to keep."""
-    room = conn.room_in(command.room)
-    room.publish(Typing(conn.username_in(room)), keep=False, exclude=conn)
+    member = conn.member(command.room)
+    member.room.publish(Typing(member.username), keep=False, exclude=conn)
 
 
 @app.on_ack
-def seen(conn: Connection, room: Room, seq: int) -> None:
+def seen(member: Member, seq: int) -> None:
     """Tells the others how far somebody has read, where there are few enough to look at it."""
-    username = conn.username_in(room)
-    if username and room.count <= MOST_SEEN_BY:
-        room.publish(Seen(username, seq), keep=False, exclude=conn)
+    if member.username and member.room.count <= MOST_SEEN_BY:
+        member.room.publish(Seen(member.username, seq), keep=False, exclude=member.connection)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Final
 
-from hubbub.brokers.ring import NO_REPEATS, Recent, Ring, columns
+from hubbub.brokers.ring import NO_REPEATS, Recent, Ring, repeatable
 from hubbub.hub.ports import Answer, Draft, Kept, Portion, Position, Retention
+
+# Events of a room after which it is looked whether the oldest are too old; none of these is ever read.
+EXPIRE_EVERY: Final = 64
 
 
 class _Log:
@@ -64,17 +68,17 @@ class MemoryBroker:
 
     def append(self, room: str, time: int, drafts: Sequence[Draft], kept: Answer[Kept]) -> None:
         log = self._used[room]
-        first = log.ring.head + 1
+        ring = log.ring
+        first = ring.head + 1
         repeats = NO_REPEATS
-        payloads, keys, onces = columns(drafts)
-        if any(onces):
-            fresh, repeats, _ = self._recent.sort(log.epoch, time, first, drafts)
-            payloads, keys, _ = columns(fresh)
+        if repeatable(drafts):
+            drafts, repeats, _ = self._recent.sort(log.epoch, time, first, drafts)
         if time > log.time:
             log.time = time
-        log.ring.extend(log.time, payloads, keys)
-        if log.held_ms:
-            log.ring.expire(time - log.held_ms)
+        keys = [draft.key for draft in drafts] if ring.latest else ()
+        ring.extend(log.time, [draft.payload for draft in drafts], keys)
+        if log.held_ms and first % EXPIRE_EVERY == 0:
+            ring.expire(time - log.held_ms)
         kept(Kept(first, repeats))
 
     def read(self, room: str, after: int, limit: int, max_bytes: int, done: Answer[Portion]) -> None:

@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
+from time import monotonic, sleep
 from typing import Final, TypeVar
 
-from hubbub.brokers.ring import NO_REPEATS, Recent, columns
-from hubbub.brokers.sqlite_file import RECORD, Change, Cursor, File, Insert, NewRoom, Stored, Trim
+from hubbub.brokers.ring import NO_REPEATS, Recent, repeatable
+from hubbub.brokers.sqlite_file import RECORD, TRIM_ROWS, Change, Cursor, File, Insert, NewRoom, Stored, Trim
 from hubbub.brokers.sqlite_open import open_file
 from hubbub.brokers.sqlite_room import TAIL, Room
 from hubbub.errors import BrokerError
@@ -25,6 +26,9 @@ CACHED: Final = 200
 """Rooms that stay in memory after they were closed."""
 MAX_BATCH: Final = 1000
 """Appends of one transaction: about 10 ms."""
+PATIENCE_SECONDS: Final = 0.005
+GIVE_WAY_SECONDS: Final = 0.0001
+"""A busy event loop can keep the GIL from the writer for seconds: when work waits this long, the loop pauses."""
 SWEEP_MS: Final = 30_000
 SWEEP_ROOMS: Final = 20
 """So many rooms that nobody may have opened for long are looked at in a sweep."""
@@ -88,6 +92,7 @@ class SqliteBroker:
         self._pending: deque[_Job] = deque()
         self._generation = 1
         self._stamp = 0
+        self._waiting_since = 0.0
         self._swept_ms = self._swept_room = 0
         self._changes: SimpleQueue[_Job | None] = SimpleQueue()
         self._questions: SimpleQueue[tuple[Callable[[], object], Callable[[object], None]] | None] = SimpleQueue()
@@ -125,11 +130,10 @@ class SqliteBroker:
         log = self._rooms[room]
         repeats = NO_REPEATS
         added: Sequence[tuple[bytes, int, int]] = ()
-        payloads, keys, onces = columns(drafts)
         first = log.head + 1
-        if any(onces):
-            fresh, repeats, added = self._recent.sort(log.epoch, time, first, drafts)
-            payloads, keys, _ = columns(fresh)
+        if repeatable(drafts):
+            drafts, repeats, added = self._recent.sort(log.epoch, time, first, drafts)
+        payloads, keys = [draft.payload for draft in drafts], [draft.key for draft in drafts]
         log.time = max(log.time, time)
         answer = Kept(first, repeats)
         if not payloads:
@@ -158,7 +162,7 @@ class SqliteBroker:
         if found or time <= before or log.lost >= log.ring.lost:
             done(found)
             return
-        self._ask(lambda: self._file.seek(log.id, log.ring.head, before, min(time, MOST)), done)
+        self._ask(partial(self._file.seek, log.id, log.ring.head, before, min(time, MOST)), done)
 
     def acknowledge(self, room: str, reader: str, name: str, seq: int, done: Answer[int]) -> None:
         if seq < 0:
@@ -197,18 +201,20 @@ class SqliteBroker:
             self._loading[name].append(done)
         else:
             self._loading[name] = [done]
-            self._ask(lambda: self._file.load(name, TAIL), partial(self._loaded, name))
+            retention = self._retention(name)
+            weigh = retention.bytes > 0 or retention.latest_only
+            self._ask(partial(self._file.load, name, TAIL, weigh), partial(self._loaded, name, retention))
 
-    def _loaded(self, name: str, stored: Stored | BrokerError | None) -> None:
+    def _loaded(self, name: str, retention: Retention, stored: Stored | BrokerError | None) -> None:
         waiting = self._loading.pop(name)
-        room = stored if isinstance(stored, BrokerError) else self._enter(name, stored)
+        room = stored if isinstance(stored, BrokerError) else self._enter(name, retention, stored)
         for done in waiting:
             done(room)
 
-    def _enter(self, name: str, stored: Stored | None) -> Room:
+    def _enter(self, name: str, retention: Retention, stored: Stored | None) -> Room:
         new = Stored(self._next_room, self._new_id(), 0, 0, 0, None, 0, 0, ())
         self._next_room += stored is None
-        room = self._rooms[name] = Room(name, self._retention(name), stored or new, stored is not None)
+        room = self._rooms[name] = Room(name, retention, stored or new, stored is not None)
         self._trim(room)
         if name not in self._open:
             self._unused[name] = None
@@ -262,6 +268,16 @@ class SqliteBroker:
         room.pending += 1
         self._pending.append(job)
         self._changes.put(job)
+        self._give_way()
+
+    def _give_way(self) -> None:
+        """Pauses when the writer has not come back for long: it may be waiting for the GIL."""
+        now = monotonic()
+        if len(self._pending) == 1:
+            self._waiting_since = now
+        elif now - self._waiting_since > PATIENCE_SECONDS:
+            self._waiting_since = now
+            sleep(GIVE_WAY_SECONDS)
 
     def _behind(self, room: Room, done: Callable[[BrokerError], None], action: Callable[[], None]) -> None:
         """Acts once everything is answered that was put before."""
@@ -278,6 +294,7 @@ class SqliteBroker:
             for change in job.changes:
                 self._apply(job.room, change)
             self._finish(job, None)
+        self._waiting_since = monotonic()
         self._sweep()
 
     def _apply(self, room: Room, change: Change) -> None:
@@ -285,7 +302,8 @@ class SqliteBroker:
             room.ring.extend(change.time, change.payloads, change.keys)
         elif isinstance(change, Trim):
             room.trimmed(change)
-            self._trim(room)
+            if change.gone == TRIM_ROWS:  # there may be more
+                self._trim(room)
         elif isinstance(change, NewRoom):
             room.saved = True
 
@@ -314,7 +332,7 @@ class SqliteBroker:
     def _write(self) -> None:
         failed = 0
         jobs: list[_Job | None] = []
-        while None not in jobs:
+        while not jobs or jobs[-1] is not None:
             jobs = self._take()
             due = [job for job in jobs if job is not None and job.generation > failed]
             error = self._attempt(partial(self._commit, due))

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate, chain, pairwise
+from operator import attrgetter
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
@@ -20,8 +21,8 @@ from hubbub.hub.ports import Entry
 
 TRIM_ROWS: Final = 1000
 """Rows that one `Trim` looks at: about a millisecond."""
-MAX_CHUNK_BITS: Final = 8
-"""Statements have up to 256 rows; each power of two is a statement of its own that stays prepared."""
+MAX_CHUNK: Final = 256
+"""Rows of a statement."""
 RECORD: Final = Struct("<16sqQ")
 """What is remembered of a publish: digest, seq, fingerprint."""
 FORGET_EVERY: Final = 64
@@ -188,13 +189,17 @@ class File:
         for (records,) in self._reader.execute("SELECT records FROM recent ORDER BY id"):
             yield from RECORD.iter_unpack(records)
 
-    def load(self, name: str, tail: int) -> Stored | None:
-        """A room with its `tail` newest entries; None when the file does not have it."""
+    def load(self, name: str, tail: int, weigh: bool) -> Stored | None:
+        """A room with its `tail` newest entries; None when the file does not have it.
+
+        Args:
+            weigh: look at all its events to tell how many bytes they have, and how many they are if some were replaced.
+        """
         row = self._one(LOAD, (name,))
         if row is None:
             return None
         id, epoch, head, lost, time, oldest_time = row
-        count, size = self._one(SIZE, (id,))
+        count, size = self._one(SIZE, (id,)) if weigh else (head - lost, 0)
         return Stored(id, epoch, head, lost, time, oldest_time, count, size, _entries(*self._one(NEWEST, (id, tail))))
 
     def names(self, after: int, limit: int) -> Sequence[tuple[int, str]]:
@@ -225,8 +230,8 @@ class File:
         numbers, readers, names = self._one(READERS, (room, limit))
         if numbers is None:
             return []
-        seqs, reader_sizes, name_sizes = _by_three(numbers)
-        parts = zip(_cut(readers, reader_sizes), _cut(names, name_sizes), seqs, strict=True)
+        values = _numbers(numbers)
+        parts = zip(_cut(readers, values[1::3]), _cut(names, values[2::3]), values[::3], strict=True)
         return [(_decoded(reader), _decoded(name), seq) for reader, name, seq in parts]
 
     def _one(self, sql: str, values: Any = ()) -> Any:
@@ -275,21 +280,23 @@ class File:
         rooms: list[Any] = []
         dense: list[Any] = []
         latest: dict[tuple[int, str], tuple[Any, ...]] = {}
-        records: list[bytes] = []
         cursors: dict[tuple[int, str], tuple[Any, ...]] = {}
+        inserts: list[Insert] = []
         for change in changes:
             if isinstance(change, Insert):
-                _add_events(change, dense, latest)
-                records.append(change.records)
+                inserts.append(change)
             elif isinstance(change, Cursor):
                 _add_cursor(change, cursors)
             elif isinstance(change, NewRoom):
                 rooms += change
-        yield from _chunks("INSERT OR IGNORE INTO room VALUES", "(?,?,?,0,0,0)", rooms)
-        yield from _chunks("INSERT INTO event (room, seq, time, payload) VALUES", "(?,?,?,?)", dense)
-        yield from _chunks("REPLACE INTO event (room, seq, time, payload, key) VALUES", "(?,?,?,?,?)", _flat(latest))
-        yield from _chunks("INSERT INTO cursor VALUES", "(?,?,?,?,?)", _flat(cursors), PUT_CURSORS)
-        yield from self._remember(b"".join(records), now)
+        inserts.sort(key=attrgetter("room"))  # events that share a page come one after the other
+        for insert in inserts:
+            _add_events(insert, dense, latest)
+        yield from _chunks("INSERT OR IGNORE INTO room", "(?,?,?,0,0,0)", rooms)
+        yield from _chunks("INSERT INTO event (room, seq, time, payload)", "(?,?,?,?)", dense)
+        yield from _chunks("REPLACE INTO event (room, seq, time, payload, key)", "(?,?,?,?,?)", _flat(latest))
+        yield from _chunks("INSERT INTO cursor", "(?,?,?,?,?)", _flat(cursors), PUT_CURSORS)
+        yield from self._remember(b"".join([insert.records for insert in inserts]), now)
 
     def _remember(self, records: bytes, now: int) -> Iterator[tuple[str, Sequence[Any]]]:
         if not records:
@@ -306,7 +313,7 @@ class File:
         stored: dict[tuple[int, str], int] = {}
         values = [value for index, (room, reader) in enumerate(wanted) for value in (index, room, _encoded(reader))]
         found = ") SELECT group_concat(i || ' ' || seq, ' ') FROM wanted JOIN cursor ON room = r AND reader = d"
-        for sql, chunk in _chunks("WITH wanted (i, r, d) AS (VALUES", "(?,?,?)", values, found):
+        for sql, chunk in _chunks("WITH wanted (i, r, d) AS (", "(?,?,?)", values, found):
             numbers = [int(number) for number in self._writer.execute(sql, chunk).fetchone()[0].split()]
             stored.update(zip((wanted[index] for index in numbers[::2]), numbers[1::2], strict=True))
         return stored
@@ -350,32 +357,39 @@ def _flat(rows: dict[Any, tuple[Any, ...]]) -> list[Any]:
 
 
 def _chunks(head: str, row: str, values: list[Any], tail: str = "") -> Iterator[tuple[str, Sequence[Any]]]:
-    """Statements for all rows, of 256 rows each and then of smaller powers of two."""
-    width, start = row.count("?"), 0
-    while start < len(values):
-        bits = min(((len(values) - start) // width).bit_length() - 1, MAX_CHUNK_BITS)
-        stop = start + (width << bits)
-        yield _statement(head, row, 1 << bits, tail), values[start:stop]
-        start = stop
+    """Statements for all rows, of up to 256 rows each.
+
+    Rows of NULLs, which are passed over, round their number up to a power of two: so there are few different
+    statements, and most often only one in a transaction, which then needs no BEGIN and COMMIT.
+    """
+    width = row.count("?")
+    for start in range(0, len(values), width * MAX_CHUNK):
+        chunk = values[start : start + width * MAX_CHUNK]
+        rows = 1 << (len(chunk) // width - 1).bit_length()
+        yield _statement(head, row, rows, tail), chunk + [None] * (rows * width - len(chunk))
 
 
 @cache
 def _statement(head: str, row: str, rows: int, tail: str) -> str:
-    return f"{head} {','.join([row] * rows)}{tail}"
+    if rows == 1:
+        return f"{head} VALUES {row}{tail}"
+    return f"{head} SELECT * FROM (VALUES {','.join([row] * rows)}) WHERE column1 IS NOT NULL{tail}"  # noqa: S608
 
 
 def _entries(numbers: str | None, payloads: bytes, keys: bytes) -> list[tuple[Entry, str]]:
     """Entries and keys out of the one row that ENTRIES makes of them."""
     if numbers is None:
         return []
-    values = [int(number) for number in numbers.split()]
+    values = _numbers(numbers)
     parts = zip(values[::4], values[1::4], _cut(payloads, values[2::4]), _cut(keys, values[3::4]), strict=True)
     return [(Entry(seq, time, payload), _decoded(key)) for seq, time, payload, key in parts]
 
 
-def _by_three(numbers: str) -> tuple[list[int], list[int], list[int]]:
-    values = [int(number) for number in numbers.split()]
-    return values[::3], values[1::3], values[2::3]
+def _numbers(text: str) -> list[int]:
+    try:
+        return list(map(int, text.split()))
+    except ValueError as error:
+        raise BrokerError(f"the file is damaged: {error}") from error
 
 
 def _cut(joined: bytes | None, sizes: Sequence[int]) -> list[bytes]:

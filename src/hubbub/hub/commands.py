@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
-from hubbub.codes import FORBIDDEN, INVALID_MESSAGE, NOT_IN_ROOM
+from hubbub.codes import FORBIDDEN, INVALID_JOIN, INVALID_MESSAGE, NOT_IN_ROOM
 from hubbub.errors import CommandError
 from hubbub.hub.connection import Connection
+from hubbub.hub.limits import clean_room, names_of
 from hubbub.hub.member import Member
 from hubbub.hub.ports import Entry, Portion
 from hubbub.hub.publication import CONFIRM, Publication
@@ -22,7 +23,6 @@ from hubbub.wire.messages import (
     Ack,
     AskReceipts,
     Command,
-    CommandId,
     Event,
     History,
     Join,
@@ -54,23 +54,31 @@ def reply(connection: Connection, command: Command, **fields: Any) -> None:
 # In and out
 
 
-def join(connection: Connection, command: Join) -> Steps:
+def join(connection: Connection, command: Join) -> Steps | None:
     """Enters a room; `room_info` is the reply."""
-    hub = connection._hub
-    name, _ = hub.check_join(connection, command.room, command.username, keep=command.keep)
+    name, username = names_of(command.room, command.username)
+    connection._hub.check_enter(connection, name, keep=command.keep)
+    entry = _Entry(connection, name, username, command)
+    if entry.is_plain and not any(member.room.unsettled for member in connection.members):
+        entry.reply(connection._hub.enter(connection, name, username, keep=command.keep))  # benchmark P6
+        return None
+    return _join(connection, command, entry)
+
+
+def _join(connection: Connection, command: Join, entry: _Entry) -> Steps:
     for member in connection.members:  # what was said there before reaches it before it leaves
-        if member.room.unsettled and (member.room.name == name or not (command.keep or member.username is None)):
+        if member.room.unsettled and (member.room is entry.room or (member.username and not command.keep)):
             yield member.room.settled
-    entry = _Entry(connection, name, command.username, command.since, command.history, command.id)
     yield from entry.enter(keep=command.keep)
-    command.id = UNSET
 
 
 def subscribe(connection: Connection, command: Subscribe) -> Steps:
     """Gets a room's events, unseen; `room_info` is the reply."""
-    name, _ = connection._hub.check_join(connection, command.room, None, keep=True)
-    yield from _Entry(connection, name, None, command.since, command.history, command.id).enter(keep=True)
-    command.id = UNSET
+    name = clean_room(command.room)
+    if not name:
+        raise CommandError(INVALID_JOIN, "A room is required")
+    connection._hub.check_enter(connection, name, keep=True)
+    yield from _Entry(connection, name, "", command).enter(keep=True)
 
 
 def leave(connection: Connection, command: Leave | Unsubscribe) -> Steps:
@@ -89,7 +97,7 @@ def resume(connection: Connection, command: Resume) -> Steps:
     usernames = {} if session is None else session.usernames.copy()
     for name, since in command.rooms.items():
         if name in usernames:
-            yield from _Entry(connection, name, usernames[name], since, 0, UNSET).enter(keep=True)
+            yield from _Entry(connection, name, usernames[name], None, since).enter(keep=True)
     missing = [name for name in command.rooms if name not in usernames]
     reply(connection, command, missing=missing, session=UNSET if session is None else session.token)
 
@@ -101,24 +109,37 @@ class _Entry:
         recovered: as in `room_info`.
     """
 
+    __slots__ = ("acked", "broker", "command", "connection", "history", "recovered", "room", "since", "username")
+
     def __init__(
         self,
         connection: Connection,
         name: str,
-        username: str | None,
-        since: Since | Literal["acked"] | None,
-        history: int,
-        id: CommandId | UnsetType,
+        username: str,
+        command: Join | Subscribe | None,
+        since: Since | None = None,
     ) -> None:
         self.connection = connection
         self.room = connection._hub.room(name)
         self.broker = connection._hub.broker
         self.username = username
-        self.since = since
-        self.history = history
-        self.id = id
+        self.command = command
+        self.since = since if command is None else command.since
+        self.history = 0 if command is None else command.history
         self.acked: int | None = None
         self.recovered: bool | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing needs to be looked up."""
+        room = self.room
+        return (
+            bool(room.epoch)
+            and self.since is None
+            and not self.history
+            and not room.policy.latest_only
+            and self.connection.session is None
+        )
 
     def enter(self, *, keep: bool) -> Steps:
         """Opens the log, finds the place, lets the connection in, reads what it missed, and replies."""
@@ -132,17 +153,17 @@ class _Entry:
             after = yield from self._find_place()
             head = room.head
             live = after >= head
-            member = connection._hub.join(
-                connection, room.name, self.username, keep=keep, after=None if live and self.acked is None else after
-            )
+            held = None if live and self.acked is None else after
+            member = connection._hub.enter(connection, room.name, self.username, keep=keep, after=held)
             member.acked = self.acked
             entries: Sequence[Entry] = () if live else (yield from self._read(after))
             if not connection.open or member not in room.members:
                 return
-            self._reply(member, entries, entries[-1].seq if entries else head)
+            reached = entries[-1].seq if entries else head
+            self.reply(member, entries, reached)
             if self.acked is not None:
                 yield from self._redeliver(self.acked, entries[0].seq - 1 if entries else head)
-            room.release(member, entries[-1].seq if entries else head)
+            room.release(member, reached)
         finally:
             room.holds -= 1
             room.close_unused()
@@ -187,26 +208,27 @@ class _Entry:
         """Those that have gone out to members."""
         return [entry for entry in portion.entries if entry.seq <= self.room.head]
 
-    def _reply(self, member: Member, entries: Sequence[Entry], seq: int) -> None:
-        room, connection = self.room, self.connection
+    def reply(self, member: Member, entries: Sequence[Entry] = (), reached: int | None = None) -> None:
+        """Sends `room_info`, the answer to the command if there is one."""
+        room, connection, command = self.room, self.connection, self.command
         connection._hub.counters.events_replayed += len(entries)
         members, truncated = room.roster(member)
-        connection.send(
-            RoomInfo(
-                room.name,
-                members,
-                room.count,
-                room.epoch,
-                seq,
-                room.head,
-                self.recovered,
-                _messages(room, entries),
-                truncated or UNSET,
-                UNSET if self.acked is None else self.acked,
-                UNSET if self.acked is None else max(room.head - self.acked, 0),
-                self.id,
-            )
+        info = RoomInfo(
+            room.name,
+            members,
+            room.count,
+            room.epoch,
+            room.head if reached is None else reached,
+            room.head,
+            self.recovered,
+            _messages(room, entries),
+            truncated or UNSET,
         )
+        if self.acked is not None:
+            info.acked, info.unread = self.acked, max(room.head - self.acked, 0)
+        if command is not None:
+            info.id, command.id = command.id, UNSET
+        connection.send(info)
 
     def _redeliver(self, acked: int, last: int) -> Steps:
         """Sends again the confirmed events up to `last` that the client had before and did not acknowledge."""
@@ -229,7 +251,7 @@ def _messages(room: Room, entries: Sequence[Entry]) -> list[msgspec.Raw]:
 
 def history(connection: Connection, command: History) -> Steps:
     """Answers with a page of kept events."""
-    room = connection._member_in(command.room, subscribed=True).room
+    room = connection.member(command.room, subscribed=True).room
     broker, limit = connection._hub.broker, command.limit
     if command.after is None and command.time is None:
         before = room.head + 1 if command.before is None else max(min(command.before, room.head + 1), 0)
@@ -250,30 +272,30 @@ def history(connection: Connection, command: History) -> Steps:
 
 def ack(connection: Connection, command: Ack) -> Steps:
     """Stores what the client has received; never less than before."""
-    member = connection._member_in(command.room, subscribed=True)
+    member = connection.member(command.room, subscribed=True)
     room, hub = member.room, connection._hub
     if command.seq > room.head:
         raise CommandError(INVALID_MESSAGE, f"The last event is {room.head}")
     before = -1 if member.acked is None else member.acked
     stored = max(command.seq, before)
     if connection.session is not None and stored > before:
-        name = member.username or ""
+        name = member.username
         stored = yield partial(hub.broker.acknowledge, room.name, member.identity, name, stored)
     member.acked = stored
     room.receipts.acknowledge(member.identity, stored)
     reply(connection, command, seq=stored, unread=max(room.head - stored, 0))
     if stored > before:
         for hook in hub.on_ack:
-            hook(connection, room, stored)
+            hook(member, stored)
 
 
 def receipts(connection: Connection, command: AskReceipts) -> Steps:
     """Answers with who has acknowledged what."""
-    room = connection._member_in(command.room, subscribed=True).room
+    room = connection.member(command.room, subscribed=True).room
     stored = yield partial(connection._hub.broker.readers, room.name, MOST_READERS)
     here = {member.identity: member for member in room.members if member.acked is not None}
     readers = [ReaderInfo(name, seq) for reader, name, seq in stored if reader not in here]
-    readers += [ReaderInfo(member.username or "", member.acked or 0) for member in here.values()]
+    readers += [ReaderInfo(member.username, member.acked or 0) for member in here.values()]
     readers.sort(key=lambda reader: -reader.seq)
     if command.seq is None:
         reply(connection, command, room=room.name, readers=readers[:MOST_READERS])
@@ -284,7 +306,7 @@ def receipts(connection: Connection, command: AskReceipts) -> Steps:
 
 def publish(connection: Connection, command: Publish) -> Publication:
     """Publishes a client's own event, where the application allows it."""
-    room = connection._member_in(command.room, subscribed=True).room
+    room = connection.member(command.room, subscribed=True).room
     allows = connection._hub.allows_publish
     kind = command.event.get("type")
     if allows is None or not allows(connection, room, command.event):
@@ -311,7 +333,7 @@ def presence(connection: Connection, command: Presence) -> None:
     """Answers with a page of who is in a room."""
     if not command.room:
         raise CommandError(NOT_IN_ROOM, "Not in that room")
-    room = connection._member_in(command.room, subscribed=True).room
+    room = connection.member(command.room, subscribed=True).room
     members = room.usernames(command.offset, command.limit)
     reply(connection, command, room=room.name, members=members, count=room.count)
 

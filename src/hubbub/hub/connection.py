@@ -151,33 +151,22 @@ class Connection:
         Raises:
             CommandError: `not_in_room`, which a handler may let pass as the command's answer.
         """
-        return self._member_in("").room
+        return self.member().room
 
-    def room_in(self, name: str) -> Room:
-        """The room of this name that it has joined, or the one joined last where the name is empty.
-
-        Raises:
-            CommandError: `not_in_room`.
-        """
-        return self._member_in(name).room
-
-    def username_in(self, room: Room) -> str:
-        """Its name in a room; empty where it has none."""
-        return next((member.username or "" for member in self.members if member.room is room), "")
-
-    def _member_in(self, name: str = "", *, subscribed: bool = False) -> Member:
-        """What it is in a room; in the one joined last where the name is empty.
+    def member(self, room: str = "", *, subscribed: bool = False) -> Member:
+        """What it is in a room: the room itself, and under which name it is there.
 
         Args:
+            room: the room's name; empty for the one joined last.
             subscribed: a subscription will do.
 
         Raises:
             CommandError: `not_in_room`.
         """
         for member in reversed(self.members):
-            if (not name or member.room.name == name) and (subscribed or member.username is not None):
+            if (not room or member.room.name == room) and (subscribed or member.username):
                 return member
-        raise CommandError(NOT_IN_ROOM, "Not in that room" if name else "Join a room first")
+        raise CommandError(NOT_IN_ROOM, "Not in that room" if room else "Join a room first")
 
     def once(self, message_id: str, content: str) -> Once | None:
         """What makes a publish safe to repeat: pass it to `Room.publish` as `once`.

@@ -9,7 +9,6 @@ from weakref import WeakValueDictionary
 
 from hubbub.codes import (
     CLOSED,
-    INVALID_JOIN,
     NORMAL,
     NOT_IN_ROOM,
     POLICY_VIOLATION,
@@ -19,15 +18,15 @@ from hubbub.codes import (
     TOO_SLOW,
     TRY_AGAIN_LATER,
 )
-from hubbub.config import Config, RoomPolicy
+from hubbub.config import Config, Policies, RoomPolicy
 from hubbub.errors import CommandError
 from hubbub.hub.connection import GONE, Connection
 from hubbub.hub.heartbeat import Wheel
-from hubbub.hub.limits import REFUSED, RateLimit, clean_room, clean_username
+from hubbub.hub.limits import REFUSED, RateLimit, names_of
 from hubbub.hub.member import Member
 from hubbub.hub.ports import Broker, Endpoint, Runtime, Transport
 from hubbub.hub.room import Room
-from hubbub.hub.session import Sessions
+from hubbub.hub.session import Session, Sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +56,6 @@ class Counters:
     writing_paused: int = 0
     events_replayed: int = 0
     gaps: int = 0
-    publishes_repeated: int = 0
     events_redelivered: int = 0
     sessions_resumed: int = 0
 
@@ -79,8 +77,8 @@ class Hub:
         self.broker = broker
         self.config = config
         self.counters = Counters()
-        self.policy = policy or (lambda _: config.rooms.policy())
-        self.on_ack: list[Callable[[Connection, Room, int], None]] = []
+        self.policy = policy or Policies(config.rooms.policy())
+        self.on_ack: list[Callable[[Member, int], None]] = []
         self.allows_publish: Callable[[Connection, Room, dict[str, object]], bool] | None = None
         self.connections: set[Connection] = set()
         self.sessions = Sessions(runtime, broker.secret, config.sessions, self._give_up)
@@ -226,7 +224,8 @@ class Hub:
                 member.room.let_go(member)
             else:
                 self._leave(member, lost=lost)
-        self.sessions.detach(connection, members if stays else ())
+        if connection.session is not None:
+            self.sessions.detach(connection, members if stays else ())
         connection.transport = GONE  # ends the circle of references: nothing waits for the collector
 
     # Rooms
@@ -238,62 +237,57 @@ class Hub:
             room = self._rooms[name] = Room(name, self)
         return room
 
-    def join(
-        self,
-        connection: Connection,
-        name: str,
-        username: str | None,
-        *,
-        keep: bool = False,
-        after: int | None = None,
-    ) -> Member:
+    def join(self, connection: Connection, room: str, username: str, *, keep: bool = False) -> Member:
         """Lets a connection into a room, out of the ones that it joined before unless `keep`.
 
+        Raises:
+            CommandError: a name is empty or has characters that it must not have, or there are too many rooms.
+        """
+        room, username = names_of(room, username)
+        return self.enter(connection, room, username, keep=keep)
+
+    def enter(
+        self, connection: Connection, name: str, username: str, *, keep: bool = False, after: int | None = None
+    ) -> Member:
+        """As `join`, with clean names.
+
         Args:
-            username: its name there; None for a subscription.
+            username: empty for a subscription.
             after: the seq from which it is to be read on; held there until `Room.release`. None for live.
         """
-        name, username = self.check_join(connection, name, username, keep=keep)
+        self.check_enter(connection, name, keep=keep)
         for other in connection.members:
-            if other.room.name == name or not (keep or other.username is None):
+            if other.room.name == name or (other.username and not keep):
                 self._forget(other)
-        room = self.room(name)
-        claimed = self._claim(connection, room, username)
-        member = claimed or Member(connection, room, username)
+        room, session = self.room(name), connection.session
+        claimed = None if session is None else self._claim(session, room, username)
         if claimed is None:
+            member = Member(connection, room, username)
             room.add(member, after)
         else:
+            member = claimed
             member.connection = connection
             room.place(member, after)
-        room.receipts.returned(member, self)
-        if username is not None:
-            connection.username = username
+        if session is not None:
+            session.usernames[name] = username
+            room.receipts.returned(member, self)
+        connection.username = username or connection.username
         connection.members = (*connection.members, member)
-        if connection.session is not None:
-            connection.session.usernames[name] = username
         return member
 
-    def check_join(
-        self, connection: Connection, name: str, username: str | None, *, keep: bool
-    ) -> tuple[str, str | None]:
-        """The names as they count; raises CommandError when the connection may not join."""
+    def check_enter(self, connection: Connection, name: str, *, keep: bool) -> None:
+        """Raises CommandError when a connection may not enter one more room."""
         if not connection.open:
             raise CommandError(CLOSED, "The connection has ended")
-        name = clean_room(name)
-        if username is not None:
-            username = clean_username(username)
-        if not name or username == "":
-            raise CommandError(
-                INVALID_JOIN, "A room is required" if username is None else "Room and username are required"
-            )
-        staying = [other for other in connection.members if keep or other.username is None]
+        if len(connection.members) < self.config.limits.max_rooms:
+            return
+        staying = [other for other in connection.members if keep or not other.username]
         if sum(other.room.name != name for other in staying) >= self.config.limits.max_rooms:
             raise CommandError(TOO_MANY_ROOMS, f"A connection may be in {self.config.limits.max_rooms} rooms")
-        return name, username
 
-    def _claim(self, connection: Connection, room: Room, username: str | None) -> Member | None:
-        """What its session was in the room before the connection was lost, if it comes back under the same name."""
-        member = connection.session.claim(room) if connection.session is not None else None
+    def _claim(self, session: Session, room: Room, username: str) -> Member | None:
+        """What a session was in the room before its connection was lost, if it comes back under the same name."""
+        member = session.claim(room)
         if member is not None and member.username != username:
             self._leave(member, lost=True)
             return None
@@ -304,7 +298,7 @@ class Hub:
         for member in connection.members:
             if member.room.name == name:
                 self._forget(member)
-                names = [other.username for other in connection.members if other.username is not None]
+                names = [other.username for other in connection.members if other.username]
                 if names:
                     connection.username = names[-1]
                 return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
-from hubbub.codes import INVALID_NAME
+from hubbub.codes import INVALID_JOIN, INVALID_NAME
 from hubbub.errors import CommandError
 
 REFUSED: Final = -1.0
@@ -40,6 +40,18 @@ class RateLimit:
     def wait(self, full_at: float, now: float) -> float:
         """Seconds until the bucket holds a token; 0 when it does."""
         return max(0.0, full_at + self._interval - self._tolerance - now)
+
+
+def names_of(room: str, username: str) -> tuple[str, str]:
+    """The names of a join as they count.
+
+    Raises:
+        CommandError: one is empty, or has characters that it must not have.
+    """
+    room, username = clean_room(room), clean_username(username)
+    if not room or not username:
+        raise CommandError(INVALID_JOIN, "Room and username are required")
+    return room, username
 
 
 def clean_room(text: str) -> str:

@@ -34,14 +34,14 @@ class Member:
     Attributes:
         connection: the client's; while its session waits for it to come back, the one that was lost.
         room: where it is.
-        username: its name there; None for a subscription, which the others are not told of.
+        username: its name there; empty for a subscription, which the others are not told of.
         reader: None while it is live, at the end of the log.
         acked: the seq up to which it has acknowledged; None when it never did.
     """
 
     __slots__ = ("acked", "connection", "reader", "room", "username")
 
-    def __init__(self, connection: Connection, room: Room, username: str | None) -> None:
+    def __init__(self, connection: Connection, room: Room, username: str) -> None:
         self.connection = connection
         self.room = room
         self.username = username
@@ -51,7 +51,7 @@ class Member:
     @property
     def announced(self) -> bool:
         """Whether the others are told of its coming and going."""
-        return self.username is not None and self.connection.announced
+        return bool(self.username) and self.connection.announced
 
     @property
     def identity(self) -> str:

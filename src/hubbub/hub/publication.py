@@ -20,7 +20,7 @@ _encode = msgspec.json.Encoder().encode
 CONFIRM = b',"confirm":true}'
 
 
-class Publication:
+class Publication(Draft, eq=False, kw_only=True):
     """An event on its way; returned by `Room.publish`, and the answer to a command when its handler returns it.
 
     Attributes:
@@ -29,28 +29,14 @@ class Publication:
         repeated: it was published before, under `seq`, and is not published again.
     """
 
-    __slots__ = ("_waiting", "error", "exclude", "keep", "key", "kind", "once", "payload", "repeated", "seq")
-
-    def __init__(self, kind: int, payload: bytes, keep: bool, exclude: Connection | None) -> None:
-        self.kind = kind
-        self.payload = payload
-        self.keep = keep
-        self.exclude = exclude
-        self.key = ""
-        self.once: Once | None = None
-        self.seq: int | None = None
-        self.error: Exception | None = None
-        self.repeated = False
-        self._waiting: list[Callable[[Publication], None]] | None = None
-
-    @property
-    def confirm(self) -> bool:
-        """Whether its receipt is to be acknowledged."""
-        return self.payload.endswith(CONFIRM)
-
-    def draft(self) -> Draft:
-        """As the broker takes it."""
-        return Draft(self.payload, self.key, self.once)
+    kind: int
+    keep: bool
+    exclude: Connection | None = None
+    confirm: bool = False
+    seq: int | None = None
+    error: Exception | None = None
+    repeated: bool = False
+    _waiting: list[Callable[[Publication], None]] | None = None
 
     def when_settled(self, callback: Callable[[Publication], None]) -> None:
         """Calls back once the event is kept or cannot be; at once when that is known, or it need not be."""
@@ -75,7 +61,12 @@ class Publication:
 
 
 def prepare(
-    event: Event | dict[str, object] | str | bytes, keep: bool, exclude: Connection | None, confirm: bool
+    event: Event | dict[str, object] | str | bytes,
+    keep: bool,
+    exclude: Connection | None,
+    key: str,
+    once: Once | None,
+    confirm: bool,
 ) -> Publication:
     """An event as it is published.
 
@@ -84,9 +75,11 @@ def prepare(
     """
     if confirm and not (keep and isinstance(event, Event | dict)):
         raise LocalError("only an event that is kept can be confirmed")
-    if isinstance(event, Event | dict):
-        payload = _encode(event)
-        return Publication(EVENT, payload[:-1] + CONFIRM if confirm else payload, keep, exclude)
     if isinstance(event, str):
-        return Publication(TEXT, event.encode(), False, exclude)
-    return Publication(BINARY, event, False, exclude)
+        return Publication(event.encode(), kind=TEXT, keep=False, exclude=exclude)
+    if isinstance(event, bytes):
+        return Publication(event, kind=BINARY, keep=False, exclude=exclude)
+    payload = _encode(event)
+    if confirm:
+        payload = payload[:-1] + CONFIRM
+    return Publication(payload, key, once, kind=EVENT, keep=keep, exclude=exclude, confirm=confirm)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from hubbub.hub.publication import Publication
@@ -47,7 +47,7 @@ def _set_baseline(member: Member, seq: int, hub: Hub) -> None:
     if member.acked is None:
         member.acked = seq
         if member.connection.session is not None:
-            name = member.username or ""
+            name = member.username
             hub.broker.acknowledge(member.room.name, member.identity, name, seq, lambda _: None)
 
 
@@ -60,18 +60,12 @@ class Receipts:
         self._receipts: dict[int, _Receipt] = {}
         self._names = 0
 
-    def begin(self, room: Room, publications: Iterable[Publication], hub: Hub) -> None:
-        """Waits for the acknowledgements of those among the publications that are to be confirmed."""
-        for publication in publications:
-            seq = publication.seq
-            if seq is not None and not publication.repeated and publication.confirm:
-                self._begin(room, seq, publication, hub)
-
-    def _begin(self, room: Room, seq: int, publication: Publication, hub: Hub) -> None:
+    def begin(self, room: Room, publication: Publication, seq: int, hub: Hub) -> None:
+        """Waits for the acknowledgements of an event that has gone out under `seq`."""
         names = {}
         for member in room.members:
             if member.connection is not publication.exclude:
-                names[member.identity] = member.username or ""
+                names[member.identity] = member.username
                 _set_baseline(member, seq - 1, hub)
         self._receipts[seq] = _Receipt(
             room.item(seq, publication.payload), names, hub.runtime.monotonic() + REDELIVERY_SECONDS

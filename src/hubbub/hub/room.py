@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from hubbub.codes import MESSAGE_ID_CONFLICT
-from hubbub.errors import BrokerError, CommandError
+from hubbub.errors import BrokerError
+from hubbub.hub.flight import NOTHING, Flight
 from hubbub.hub.member import Member, Reader
-from hubbub.hub.ports import CONFLICT, Draft, Kept, Once, Portion, Position
+from hubbub.hub.ports import Kept, Once, Portion, Position
 from hubbub.hub.publication import Publication, prepare
 from hubbub.hub.receipts import Receipts
 from hubbub.wire.codec import EVENT, Batch, Item
@@ -32,19 +32,6 @@ SLICE_BYTES: Final = 8 << 20
 # What is read for a member that is behind before others get a turn; a quarter of what may wait to be written.
 PORTION_BYTES: Final = 64 << 10
 PORTION_EVENTS: Final = 500
-
-
-class _Flight:
-    """What one turn published: it waits for the broker's answer, and for the flights before it."""
-
-    __slots__ = ("answer", "landed", "leavers", "newcomers", "publications")
-
-    def __init__(self, publications: list[Publication], newcomers: dict[Connection, int]) -> None:
-        self.publications = publications
-        self.newcomers = newcomers
-        self.leavers: list[Connection] = []
-        self.answer: Kept | BrokerError | None = None
-        self.landed: list[Callable[[None], None]] = []
 
 
 class _Delivery:
@@ -82,6 +69,8 @@ class Room:
         policy: what it keeps, and what becomes of slow readers.
         receipts: of the events that are to be confirmed.
         holds: how many commands need the log open, though nobody may be here.
+        suffix, seq_prefix: what makes a published event's JSON that which members get: its room, and where it has one,
+            its seq.
     """
 
     __slots__ = (
@@ -93,9 +82,7 @@ class Room:
         "_newcomers",
         "_openers",
         "_pending",
-        "_seq_prefix",
         "_subscribers",
-        "_suffix",
         "epoch",
         "head",
         "holds",
@@ -103,6 +90,8 @@ class Room:
         "name",
         "policy",
         "receipts",
+        "seq_prefix",
+        "suffix",
     )
 
     def __init__(self, name: str, hub: Hub) -> None:
@@ -119,10 +108,10 @@ class Room:
         self._openers: list[Callable[[BrokerError | None], None]] = []
         self._pending: list[Publication] = []
         self._newcomers: dict[Connection, int] = {}
-        self._flights: deque[_Flight] = deque()
+        self._flights: deque[Flight] = deque()
         self._deliveries: deque[_Delivery] = deque()
-        self._suffix = b',"room":' + _encode(name) + b"}"
-        self._seq_prefix = self._suffix[:-1] + b',"seq":'
+        self.suffix = b',"room":' + _encode(name) + b"}"
+        self.seq_prefix = self.suffix[:-1] + b',"seq":'
 
     # Its log
 
@@ -164,7 +153,7 @@ class Room:
 
     def item(self, seq: int, payload: bytes) -> Item:
         """An event of the log as members get it."""
-        return EVENT, b"%b%b%d}" % (payload[:-1], self._seq_prefix, seq)
+        return EVENT, b"%b%b%d}" % (payload[:-1], self.seq_prefix, seq)
 
     # Its members
 
@@ -175,7 +164,7 @@ class Room:
 
     def usernames(self, offset: int, limit: int) -> list[str]:
         """A page of the members' usernames, in the order of joining."""
-        names = (member.username for member in self.members if member.username is not None)
+        names = (member.username for member in self.members if member.username)
         return list(islice(names, offset, offset + limit))
 
     def roster(self, member: Member) -> tuple[list[str], bool]:
@@ -183,16 +172,16 @@ class Room:
         shown = self._hub.config.rooms.members_shown
         usernames = self.usernames(0, shown)
         truncated = self.count > len(usernames)
-        if truncated and member.username is not None:
+        if truncated and member.username:
             usernames = [member.username, *usernames[:-1]]
         return usernames, truncated
 
     def add(self, member: Member, after: int | None = None) -> None:
         """Lets a member in, live or behind, and announces it to the others."""
-        if member.announced and member.username is not None:
+        if member.announced:
             self._announce(UserJoined(member.username, self.count + 1, self._hub.runtime.unix_ms()))
         self.members[member] = None
-        self._subscribers += member.username is None
+        self._subscribers += not member.username
         self.place(member, after)
 
     def place(self, member: Member, after: int | None) -> None:
@@ -229,9 +218,9 @@ class Room:
                     delivery.to(member)
         self.make_live(member)
         del self.members[member]
-        self._subscribers -= member.username is None
+        self._subscribers -= not member.username
         self._newcomers.pop(member.connection, None)
-        if member.announced and member.username is not None:
+        if member.announced:
             self._announce(UserLeft(member.username, self.count, self._hub.runtime.unix_ms()))
 
     def _announce(self, event: UserJoined | UserLeft) -> None:
@@ -304,7 +293,7 @@ class Room:
         self.make_live(member)
         if reader.missed and member.announced:
             count = MemberCount(self.count, self._hub.runtime.unix_ms())
-            member.connection.transport.send((EVENT, _encode(count)[:-1] + self._suffix))
+            member.connection.transport.send((EVENT, _encode(count)[:-1] + self.suffix))
 
     def _deliver_portion(self, member: Member, reader: Reader, after: int, answer: Portion | BrokerError) -> None:
         if member.reader is not reader:
@@ -359,8 +348,7 @@ class Room:
         Raises:
             LocalError: it cannot be kept, and is to be confirmed.
         """
-        new = prepare(event, keep, exclude, confirm)
-        new.key, new.once = key, once
+        new = prepare(event, keep, exclude, key, once, confirm)
         if not self._pending:
             self._hub.flush_later(self)
         self._pending.append(new)
@@ -373,19 +361,21 @@ class Room:
         if not self.epoch:
             self.open(self._flush_opened)
             return
-        flight = _Flight(self._pending, self._newcomers)
+        flight = Flight(self, self._pending, self._newcomers)
         self._pending = []
         if flight.newcomers:
             self._newcomers = {}
-        drafts = [publication.draft() for publication in flight.publications if publication.keep]
-        if not drafts and not self._flights:
-            self._land(flight, _NOTHING)
-            return
         self._flights.append(flight)
-        if drafts:
-            self._append(flight, drafts)
-        else:
-            flight.answer = _NOTHING
+        drafts = [publication for publication in flight.publications if publication.keep]
+        if not drafts:
+            flight.answered(NOTHING)
+            return
+        try:
+            self._hub.broker.append(self.name, self._hub.runtime.unix_ms(), drafts, flight.answered)
+        except Exception as error:  # one room's failure must not take others along
+            log.exception("events of a room could not be kept: room=%r", self.name)
+            if flight.answer is None:
+                flight.answered(BrokerError(str(error)))
 
     def _flush_opened(self, error: BrokerError | None) -> None:
         if error is None:
@@ -395,87 +385,36 @@ class Room:
         for lost in pending:
             lost.failed(error)
 
-    def _append(self, flight: _Flight, drafts: Sequence[Draft]) -> None:
-        try:
-            self._hub.broker.append(self.name, self._hub.runtime.unix_ms(), drafts, partial(self._answered, flight))
-        except Exception as error:  # one room's failure must not take others along
-            log.exception("events of a room could not be kept: room=%r events=%d", self.name, len(drafts))
-            if flight.answer is None:
-                self._answered(flight, BrokerError(str(error)))
-
-    def _answered(self, flight: _Flight, answer: Kept | BrokerError) -> None:
-        flight.answer = answer
+    def land(self) -> None:
+        """Delivers the flights that have their answer, in their order."""
         flights = self._flights
-        while flights and (answered := flights[0].answer) is not None:
+        while flights:
+            answer = flights[0].answer
+            if answer is None:
+                return
             flight = flights.popleft()
             try:
-                self._land(flight, answered)
+                self._land(flight, answer)
             except Exception:  # one room's failure must not take others along
                 log.exception("events of a room could not be delivered: room=%r", self.name)
             for callback in flight.landed:
                 callback(None)
-        self.close_unused()
+        if not self.members:
+            self.close_unused()
 
-    def _land(self, flight: _Flight, answer: Kept | BrokerError) -> None:
+    def _land(self, flight: Flight, answer: Kept | BrokerError) -> None:
         """Tells publishers, and delivers."""
-        items, head = self._settle(flight.publications, answer)
-        shown: list[Item] = [item for item in items if item is not None]
-        special = dict(flight.newcomers)
-        for publication in flight.publications:
-            if publication.exclude is not None:
-                special.setdefault(publication.exclude, 0)
-        personal = {who: Batch(_seen_by(who, first, flight.publications, items)) for who, first in special.items()}
-        self._hub.counters.events_published += len(shown)
+        head = flight.settle(answer)
+        batch, personal = flight.batch(), flight.personal()
         before, self.head = self.head, head
-        if shown:
-            batch = Batch(shown)
+        self._hub.counters.events_published += len(batch.items)
+        if batch.items:
             for connection in flight.leavers:
                 connection.transport.deliver(personal.get(connection, batch))
             self._fan_out(batch, personal, before)
-        if head != before:
-            self.receipts.begin(self, flight.publications, self._hub)
-
-    def _settle(self, publications: Iterable[Publication], answer: Kept | BrokerError) -> tuple[list[Item | None], int]:
-        """The publications as members get them, None for those that they do not get; and the head behind them."""
-        if isinstance(answer, BrokerError):
-            log.error("events of a room could not be kept: room=%r error=%s", self.name, answer)
-            return [self._refuse(publication, answer) for publication in publications], self.head
-        items: list[Item | None] = []
-        seq, repeats = answer
-        index, head = 0, self.head
-        for publication in publications:
-            if not publication.keep:
-                items.append(self._ephemeral(publication))
-                continue
-            if repeats and index in repeats:
-                items.append(None)
-                self._repeat(publication, repeats[index])
-            else:
-                items.append((EVENT, b"%b%b%d}" % (publication.payload[:-1], self._seq_prefix, seq)))
-                publication.kept(seq)
-                head = seq
-                seq += 1
-            index += 1
-        return items, head
-
-    def _refuse(self, publication: Publication, error: BrokerError) -> Item | None:
-        if not publication.keep:
-            return self._ephemeral(publication)
-        publication.failed(error)
-        return None
-
-    def _repeat(self, publication: Publication, seq: int) -> None:
-        self._hub.counters.publishes_repeated += 1
-        if seq == CONFLICT:
-            publication.failed(CommandError(MESSAGE_ID_CONFLICT, "This messageId stands for another message"))
-        else:
-            publication.repeated = True
-            publication.kept(seq)
-
-    def _ephemeral(self, publication: Publication) -> Item:
-        if publication.kind == EVENT:
-            return EVENT, publication.payload[:-1] + self._suffix
-        return publication.kind, publication.payload
+        for publication in flight.publications:
+            if publication.confirm and publication.seq is not None and not publication.repeated:
+                self.receipts.begin(self, publication, publication.seq, self._hub)
 
     def _fan_out(self, batch: Batch, personal: dict[Connection, Batch], before: int) -> None:
         members = self.members
@@ -515,17 +454,3 @@ class Room:
                 self._deliveries.popleft()
             if self._deliveries:
                 self._hub.runtime.call_soon(self._advance)
-
-
-_NOTHING: Final = Kept(0, {})
-
-
-def _seen_by(
-    connection: Connection, first: int, publications: list[Publication], items: list[Item | None]
-) -> list[Item]:
-    """A member's share: what is kept is for everyone, the rest not for who came later or is excluded."""
-    return [
-        item
-        for index, (publication, item) in enumerate(zip(publications, items, strict=True))
-        if item is not None and publication.exclude is not connection and (publication.keep or index >= first)
-    ]

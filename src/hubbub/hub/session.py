@@ -27,7 +27,7 @@ class Session:
         correlation_id: the id of its first connection.
         connection: the present one; None while it is away.
         members: memberships of a lost connection that nothing has taken over yet.
-        usernames: under which name it was in its rooms last; None for a subscription.
+        usernames: under which name it was in its rooms last; empty for a subscription.
     """
 
     __slots__ = ("away_since", "connection", "correlation_id", "id", "members", "token", "usernames")
@@ -38,7 +38,7 @@ class Session:
         self.correlation_id = correlation_id
         self.connection: Connection | None = None
         self.members: tuple[Member, ...] = ()
-        self.usernames: dict[str, str | None] = {}
+        self.usernames: dict[str, str] = {}
         self.away_since = 0.0
 
     def claim(self, room: Room) -> Member | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from hubbub.hub.ports import Kept
+from hubbub.brokers.memory import EXPIRE_EVERY
+from hubbub.hub.ports import Kept, Retention
 from tests.support.logs import Logs, once
 
 
@@ -80,6 +82,18 @@ def test_a_log_with_a_reader_is_kept(logs: Logs) -> None:
     logs.acknowledge("ada", 0, room="a")
     logs.broker.close("a")
     assert (logs.open("a"), logs.acknowledged("ada", room="a")) == (before, 0)
+
+
+def test_what_is_too_old_is_let_go_with_one_of_the_next_appends(logs: Logs) -> None:
+    logs.retention = Retention(0, 0, 10)
+    logs.open("a")
+    payload = b"x" * 1000
+    free = sys.getrefcount(payload)
+    logs.append(payload, room="a")
+    logs.now += 60_000
+    for _ in range(EXPIRE_EVERY):
+        logs.append(b"y", room="a")
+    assert sys.getrefcount(payload) == free
 
 
 def test_closing_what_is_not_open_does_nothing(logs: Logs) -> None:

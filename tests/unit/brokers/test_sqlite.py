@@ -22,7 +22,7 @@ from hubbub.brokers.sqlite import SqliteBroker
 from hubbub.brokers.sqlite_open import close_file, open_file, parse_url
 from hubbub.errors import BrokerError, ConfigError
 from hubbub.hub.ports import Draft, Kept, Portion, Retention
-from tests.support.logs import EVERYTHING, Logs, entries, once
+from tests.support.logs import EVERYTHING, NOW, Logs, entries, once
 
 
 @pytest.fixture
@@ -143,6 +143,46 @@ def test_a_room_may_change_its_retention(path: Path, latest_only: bool) -> None:
         assert logs.append(Draft(b"y", "c")).first == 6
         logs.restart()
         assert logs.read(5).entries[0].payload == b"y"
+
+
+def test_an_event_too_large_to_keep_within_bounds_is_tried_once(path: Path) -> None:
+    with logs_of(path, Retention(0, 10, 0)) as logs:
+        logs.append(b"x")
+        logs.append(b"x" * 1000)
+        assert isinstance(logs.broker, SqliteBroker)
+        assert (len(logs.broker._pending), logs.seqs()) == (0, ([2], False))
+
+
+def test_old_values_are_read_from_the_file(path: Path) -> None:
+    with logs_of(path, Retention(0, 0, 0, latest_only=True)) as logs:
+        logs.append(*[Draft(b"%d" % number, f"{number % 700}") for number in range(1000)])
+        logs.restart()
+        assert logs.seqs(100) == (list(range(301, 1001)), True)
+        logs.append(Draft(b"new", "400"))
+        assert logs.seqs(400) == (list(range(402, 1002)), True)
+
+
+@pytest.mark.parametrize("newer", [700, 1200])  # with and without old events in memory
+def test_what_is_too_old_is_not_read_from_the_file(path: Path, newer: int) -> None:
+    with logs_of(path, Retention(0, 0, 100)) as logs:
+        logs.append(*[b"x"] * 700)
+        logs.now += 5_000
+        logs.append(*[b"x"] * newer)
+        logs.now += 96_000  # a tenth more has to pass before it is removed
+        assert rows(path, "SELECT count(*) FROM event") == [(700 + newer,)]
+        assert logs.read(0, 1) == Portion(entries(b"x", first=701, time=NOW + 5_000), False)
+        assert [logs.read(after, 1).whole for after in (699, 700)] == [False, True]
+        assert [logs.seek(NOW + passed) for passed in (1, 5_000, 5_001)] == [0, 0, 700 + newer]
+
+
+def test_what_is_not_answered_yet_is_not_read(logs: Logs, path: Path) -> None:
+    logs.append(*[b"x"] * 1100)
+    kept = logs.begin_append(*[b"y"] * 5)
+    while rows(path, "SELECT count(*) FROM event") != [(1105,)]:
+        pass  # it is in the file, but the loop does not run
+    early = logs.begin(logs.broker.read, "r", 50, 5000, 1 << 20)
+    assert len(logs.wait(early).entries) == 1050
+    assert (logs.wait(kept).first, len(logs.read(50, 5000).entries)) == (1101, 1055)
 
 
 def test_values_are_known_by_their_keys_after_a_restart(path: Path) -> None:
