@@ -1,4 +1,4 @@
-"""Servers that many tests share; each is started once, when it is first asked for."""
+"""Servers that many tests share, started once; and the rules that whoever talks to one sees kept in every test."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -7,6 +7,8 @@ from typing import Protocol
 
 import pytest
 
+from tests.support import recording
+from tests.support.history import History
 from tests.support.server import FAST, Server, serve
 
 
@@ -14,6 +16,15 @@ class Servers(Protocol):
     """Starts a server, or finds the one that runs already with the same options."""
 
     def __call__(self, host: str = FAST, *options: str) -> Server: ...
+
+
+@pytest.fixture(autouse=True)
+def history() -> Iterator[History]:
+    """What all clients of the test send and receive; a test says here which rooms are `latest`, or what must not be."""
+    kept = History()
+    recording.begin(kept)
+    yield kept
+    kept.assert_kept()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from hubbub.wire.codec import MSGPACK_SUBPROTOCOL
+from tests.support.recording import RecordedConnection
 
 RECEIVE_SECONDS = 10.0
 Event = dict[str, Any]
@@ -82,5 +83,7 @@ def chatting(url: str, *subprotocols: str, deflate: bool = False) -> Iterator[Ch
     """Somebody who is connected for as long as the block runs."""
     offered = [Subprotocol(name) for name in subprotocols] or None
     compression = "deflate" if deflate else None
-    with connect(url, subprotocols=offered, compression=compression, proxy=None) as socket:
+    with connect(
+        url, subprotocols=offered, compression=compression, proxy=None, create_connection=RecordedConnection
+    ) as socket:
         yield Chatter(socket)

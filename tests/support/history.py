@@ -137,14 +137,14 @@ class Client:
     def sent(self, command: Message) -> None:
         """A command is sent."""
         now = self._now
-        kind, id = command.get("type"), _id_of(command)
+        kind, id = str(command.get("type")), _id_of(command)
         sent = self._ledger.send(now.sender, command)
         now.sent += 1
         if id is not None:
             now.open[now.sent] = sent
             now.ids.setdefault(id, []).append(now.sent)
         if kind in ENTERING:
-            self._enters(str(kind), command.get("room"), command.get("since"), bool(command.get("keep")), id)
+            self._enters(kind, command.get("room"), command.get("since"), bool(command.get("keep")), id)
         elif kind == "resume" and isinstance(command.get("rooms"), dict):
             for room, since in command["rooms"].items():
                 self._enters("resume", room, since, True, None)
@@ -294,13 +294,13 @@ class Client:
         sent = self._now.open.pop(number, None)
         if sent is None:
             return
-        kind = sent.command.get("type")
+        kind = str(sent.command.get("type"))
         if event["type"] == "error":
             self._take_join(lambda join: join.id == id)
         elif event["type"] == "ok":
             self._ok(kind, number, sent, event)
 
-    def _ok(self, kind: object, number: int, sent: Sent, event: Message) -> None:
+    def _ok(self, kind: str, number: int, sent: Sent, event: Message) -> None:
         room = room_name(sent.command.get("room"))
         match kind:
             case "leave" | "unsubscribe":

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from hubbub.wire.handshake import encode_request
-from hubbub.wire.websocket import CLOSE, PING, TEXT, WebSocket, encode_frame, parse_close
+from hubbub.wire.websocket import BINARY, CLOSE, PING, TEXT, WebSocket, encode_frame, parse_close
+from tests.support.recording import Tap
 
 MASK = b"\x37\xfa\x21\x3d"
 
@@ -44,6 +45,7 @@ class Peer:
         self.wire = WebSocket(1 << 26, new_mask=lambda: MASK)
         self.received: list[tuple[int, bytes]] = []
         self._ahead: list[tuple[int, bytes]] = []
+        self._tap: Tap | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -54,6 +56,8 @@ class Peer:
         self.socket.close()
 
     def send(self, data: bytes) -> None:
+        if self._tap is not None:
+            self._tap.frames(data)
         self.socket.sendall(data)
 
     def reset(self) -> None:
@@ -95,6 +99,7 @@ class Peer:
             answer += part
         head, _, rest = answer.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101 "), answer
+        self._tap = Tap()
         self._ahead += self.wire.receive_data(rest)
         return head
 
@@ -109,8 +114,11 @@ class Peer:
             if not data:
                 raise EOFError
             self._ahead += self.wire.receive_data(data)
-        self.received.append(self._ahead.pop(0))
-        return self.received[-1]
+        opcode, payload = message = self._ahead.pop(0)
+        self.received.append(message)
+        if self._tap is not None and opcode in (TEXT, BINARY):
+            self._tap.received(payload.decode() if opcode == TEXT else payload)
+        return message
 
     def event(self, kind: str | None = None) -> dict[str, Any]:
         """The next event, of the given type if one is given; pings and other events are passed over."""

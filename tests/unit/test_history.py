@@ -132,6 +132,16 @@ def test_a_switch_of_rooms_is_followed(history: History) -> None:
     history.assert_kept()
 
 
+def test_nonsense_that_a_client_sends_is_no_violation(history: History) -> None:
+    ada = enter(history, "ada", info(0))
+    values: tuple[Any, ...] = ({}, [], None, 5, "\x00")
+    for value in values:
+        ada.sent({"type": value, "id": value, "room": value, "since": value, "messageId": value})
+        ada.sent({"type": "join", "id": 1, "room": value, "since": value})
+        ada.sent({"type": "resume", "rooms": value})
+    history.assert_kept()
+
+
 # Dense in each room
 
 
