@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup serve test check conformance bench lock format clean browser node
+.PHONY: help setup serve test check conformance bench lock format clean browser node jitter kill
 
 help:
 	@echo "make serve        install into .venv and serve the chat on http://127.0.0.1:8080"
@@ -13,6 +13,8 @@ help:
 	@echo "make check        linters, types, generated files"
 	@echo "make conformance  the Autobahn TestSuite (needs a Python 2.7); report in build/autobahn/"
 	@echo "make bench        the benchmarks; table in build/bench/RESULTS.md"
+	@echo "make jitter       1,000 clients whose connections are reset for a minute: is anything lost?"
+	@echo "make kill         kill -9 under load, 100 times: is anything lost that was acknowledged?"
 	@echo "make lock         pin the newest dependencies"
 	@echo "make format       format the code"
 
@@ -63,6 +65,12 @@ conformance: $(VENV)/.dev
 
 bench:
 	$(PYTHON) benchmarks/bench.py --python "$$(command -v $(PYTHON))" --output build/bench/RESULTS.md
+
+jitter: $(VENV)/.dev
+	PYTHONPATH=. $(BIN)/python benchmarks/jitter.py --output build/jitter.json
+
+kill: $(VENV)/.dev
+	PYTHONPATH=. $(BIN)/python benchmarks/kill.py --output build/kill.json
 
 lock: $(VENV)/.dev
 	$(BIN)/pip install --quiet uv

@@ -76,8 +76,10 @@ def free_port() -> int:
         return port
 
 
-def command(host: str, port: int, options: tuple[str, ...], target: str) -> list[str]:
-    python = [sys.executable, "-m"]
+def command(
+    host: str, port: int, options: tuple[str, ...], target: str, interpreter: str = sys.executable
+) -> list[str]:
+    python = [interpreter, "-m"]
     hubbub = [*python, "hubbub", "serve", target, "--port", str(port)]
     match host:
         case "fast path" | "fast path with sqlite://":
@@ -117,7 +119,12 @@ def wait_until_listening(port: int, process: subprocess.Popen[bytes], output: Pa
 
 @contextmanager
 def serve(
-    folder: Path, host: str = FAST, *options: str, target: str = TESTED, port: int | None = None
+    folder: Path,
+    host: str = FAST,
+    *options: str,
+    target: str = TESTED,
+    port: int | None = None,
+    interpreter: str = sys.executable,
 ) -> Iterator[Server]:
     """Runs a server until the block ends; `options` are `--name value` pairs of `hubbub serve`."""
     port = port or free_port()
@@ -126,7 +133,7 @@ def serve(
         options = (*options, "--broker", f"sqlite:///{output.with_suffix('.db')}")
     with output.open("wb") as file:
         process = subprocess.Popen(
-            command(host, port, options, target),
+            command(host, port, options, target, interpreter),
             cwd=ROOT,
             env=environment(options),
             stdout=file,
