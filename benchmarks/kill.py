@@ -24,6 +24,8 @@ PAUSE_SECONDS = 0.05
 # So that a client that waits for the node does not pile up what it will say.
 MOST_UNANSWERED = 8
 LONGEST_LIFE_SECONDS = 1.0
+# Some come for the first time at the moment of a kill: their sessions are the youngest that must survive it.
+ARRIVAL_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,6 @@ class Run:
 
     async def run(self) -> None:
         """Everybody talks while the node is killed and started; then somebody new reads all that there is."""
-        await self.swarm.come()
         loads = [asyncio.create_task(self._talk(client)) for client in self.swarm.clients]
         loads += [asyncio.create_task(self._live(client)) for client in self.swarm.clients]
         for _ in range(self._plan.kills):
@@ -94,6 +95,7 @@ class Run:
                 self.swarm.publish(client)
 
     async def _live(self, client: ReturningClient) -> None:
+        await asyncio.sleep(self._chance.uniform(0, ARRIVAL_SECONDS))
         while True:
             await client.return_()
             await client.stay()
