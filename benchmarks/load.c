@@ -15,7 +15,10 @@ static const char usage[] =
     "  pairs  [--rooms 500] [--size 2]               every client sends\n"
     "  idle   [--clients 15000] [--rooms 1]          memory and CPU of quiet connections\n"
     "  storm  [--clients 3000] [--rooms 100]         connect, join, close, again\n"
-    "  stall  [--idle 5000] [--room 10000] [--churn 50] [--probe-ms 2]   the longest stall, seen from outside\n";
+    "  stall  [--idle 5000] [--room 10000] [--churn 50] [--probe-ms 2]   the longest stall, seen from outside\n"
+    "  slow   [--clients 1000] [--stalled 10] [--pairs 3] [--limit 262144] [--rate 0]   members that never read; rate 0: half the load\n"
+    "  replay [--clients 10000] [--events 50]        all reconnect at once and each missed so many events\n"
+    "  lone   [--every-ms 20]                        one message at a time to an idle server\n";
 
 struct scenario {
     const char *name;
@@ -29,7 +32,10 @@ static const struct scenario scenarios[] = {{"fanout", run_fanout, 5, 1000, 1},
                                             {"pairs", run_pairs, 5, 0, 500},
                                             {"idle", run_idle, 35, 15000, 1},
                                             {"storm", run_storm, 10, 3000, 100},
-                                            {"stall", run_stall, 20, 0, 0}};
+                                            {"stall", run_stall, 20, 0, 0},
+                                            {"slow", run_slow, 5, 1000, 1},
+                                            {"replay", run_replay, 1, 10000, 1},
+                                            {"lone", run_lone, 25, 1, 1}};
 
 static const struct scenario *find_scenario(const char *name) {
     for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
@@ -68,7 +74,8 @@ static const struct option long_options[] = {
     {"host", 1, 0, 'h'},     {"port", 1, 0, 'p'},    {"path", 1, 0, 'P'},  {"header", 1, 0, 'H'},   {"pid", 1, 0, 'i'},
     {"seconds", 1, 0, 's'},  {"warmup", 1, 0, 'w'},  {"clients", 1, 0, 'c'}, {"inflight", 1, 0, 'f'}, {"rooms", 1, 0, 'r'},
     {"size", 1, 0, 'z'},     {"idle", 1, 0, 'd'},    {"room", 1, 0, 'R'},  {"churn", 1, 0, 'u'},    {"connecting", 1, 0, 'g'},
-    {"probe-ms", 1, 0, 'm'}, {0, 0, 0, 0}};
+    {"probe-ms", 1, 0, 'm'}, {"stalled", 1, 0, 'S'},  {"pairs", 1, 0, 'A'},  {"limit", 1, 0, 'l'},    {"rate", 1, 0, 't'},
+    {"events", 1, 0, 'e'},   {"every-ms", 1, 0, 'E'}, {0, 0, 0, 0}};
 
 static void set_option(struct options *options, int *port, int letter) {
     switch (letter) {
@@ -88,6 +95,12 @@ static void set_option(struct options *options, int *port, int letter) {
     case 'u': options->churn = (int)number(optarg, 0, 500); break;
     case 'g': options->connecting = (int)number(optarg, 1, 1000); break;
     case 'm': options->probe_ms = number(optarg, 0.1, 1000); break;
+    case 'S': options->stalled = (int)number(optarg, 1, 500); break;
+    case 'A': options->pairs = (int)number(optarg, 1, 100); break;
+    case 'l': options->limit_bytes = (uint64_t)number(optarg, 1, 1 << 28); break;
+    case 't': options->rate = number(optarg, 0, 10000); break;
+    case 'e': options->events = (int)number(optarg, 1, 500); break;
+    case 'E': options->every_ms = number(optarg, 1, 10000); break;
     default: fputs(usage, stderr); exit(2);
     }
 }
@@ -98,7 +111,8 @@ static const struct scenario *parse(int count, char **values, struct options *op
     const struct scenario *scenario = find_scenario(values[1]);
     *options = (struct options){.scenario = scenario->name, .host = "127.0.0.1", .path = "/ws", .clients = scenario->clients,
                                 .inflight = 1, .rooms = scenario->rooms, .size = 2, .idle = 5000, .room = 10000, .churn = 50,
-                                .connecting = 100, .seconds = scenario->seconds, .warmup_seconds = 1, .probe_ms = 2};
+                                .connecting = 100, .seconds = scenario->seconds, .warmup_seconds = 1, .probe_ms = 2,
+                                .stalled = 10, .pairs = 3, .events = 50, .every_ms = 20, .limit_bytes = 262144};
     optind = 2;
     while ((letter = getopt_long(count, values, "", long_options, NULL)) != -1) set_option(options, &port, letter);
     if (optind != count) fputs(usage, stderr), exit(2);

@@ -20,8 +20,9 @@ struct options {
     struct sockaddr_in address;
     int pids[MAX_PIDS];
     int pid_count;
-    int clients, inflight, rooms, size, idle, room, churn, connecting;
-    double seconds, warmup_seconds, probe_ms;
+    int clients, inflight, rooms, size, idle, room, churn, connecting, stalled, pairs, events;
+    double seconds, warmup_seconds, probe_ms, every_ms, rate;
+    uint64_t limit_bytes;
 };
 
 /* ---- load_measure.c: clocks, CPU time, memory, percentiles ---- */
@@ -62,12 +63,20 @@ struct client {
 /* The scenario in charge; any of these may be NULL. */
 struct hooks {
     void (*on_message)(int index, const uint8_t *payload, size_t size);
+    void (*on_room_info)(int index, const uint8_t *payload, size_t size);
+    void (*on_ok)(int index, const uint8_t *payload, size_t size);
 };
+
+/* Of a frame so many bytes at least can be looked at; a scenario that reads longer ones says so in `window_bytes`. */
+enum { WINDOW_BYTES = 1024, WINDOW_BYTES_MAX = 60000 };
 
 struct network {
     const struct options *options;
     struct hooks hooks;
     struct client *clients;
+    size_t window_bytes;
+    const char *join_fields; /* further members of each `join`, each with a leading comma */
+    int receive_bytes;       /* SO_RCVBUF of connections that are opened now; 0: the kernel's choice */
     int capacity;
     int epoll_fd;
     int unfinished; /* between connect() and room_info */
@@ -88,19 +97,24 @@ size_t masked_frame(uint8_t *out, uint8_t opcode, const void *payload, size_t si
 void net_start(const struct options *options, struct hooks hooks, int capacity);
 void net_open(int index, const char *room_format, int room);
 void net_close(int index);
+void net_mute(int index);
+void net_drop(int index);
 void net_send_text(int index, const char *text);
 void net_turn(int timeout_ms);
+uint64_t number_after(const uint8_t *json, size_t size, const char *name);
 
-/* ---- load_scenarios.c, load_stall.c: what is measured ---- */
+/* ---- load_scenarios.c and the others: what is measured ---- */
 
 struct result {
     struct snapshot begin, end;
     uint64_t messages, deliveries;
     const struct histogram *latency; /* NULL: none is reported */
-    char extra[640];                 /* further JSON members, each with a leading comma */
+    char extra[1024];                /* further JSON members, each with a leading comma */
 };
 
 void connect_range(int first, int count, const char *room_format, int per_room);
+void disconnect_range(int first, int count);
+void check_answers(void);
 void turn_until(double deadline_s);
 void settle(double quiet_s);
 void chat_text(char out[TEXT_BYTES + 64], int index);
@@ -109,5 +123,8 @@ void run_pairs(const struct options *options, struct result *result);
 void run_idle(const struct options *options, struct result *result);
 void run_storm(const struct options *options, struct result *result);
 void run_stall(const struct options *options, struct result *result);
+void run_slow(const struct options *options, struct result *result);
+void run_replay(const struct options *options, struct result *result);
+void run_lone(const struct options *options, struct result *result);
 
 #endif

@@ -11,8 +11,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A frame is classified by its first bytes, at most this many; the rest of a long one (a room_info) is skipped. */
-enum { WINDOW_BYTES = 1024, HEADER_BYTES = 14, STASH_BYTES = 4096, READ_BYTES = 1 << 18, EVENTS = 512 };
+/* A frame is classified by its first bytes, `net.window_bytes` at most; the rest of a long one (a room_info) is skipped. */
+enum { HEADER_BYTES = 14, STASH_BYTES = HEADER_BYTES + WINDOW_BYTES_MAX, READ_BYTES = 1 << 18, EVENTS = 512 };
+enum { CLIENT_FRAME_BYTES = 4096 };
 enum { OP_CONTINUATION = 0, OP_TEXT = 1, OP_CLOSE = 8, OP_PING = 9, OP_PONG = 10 };
 /* Each address has 28,000 ephemeral ports; closed ones may linger for a minute. */
 enum { CONNECTIONS_PER_ADDRESS = 20000, SOURCE_ADDRESSES = 200 };
@@ -40,6 +41,7 @@ int dial(const struct options *options, bool nonblocking, uint64_t ordinal) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0), 0);
     if (fd < 0) fail("cannot open a socket: %s", strerror(errno));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (net.receive_bytes > 0) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &net.receive_bytes, sizeof net.receive_bytes);
     bind_source(fd, ordinal);
     if (connect(fd, (const struct sockaddr *)&options->address, sizeof options->address) != 0 && errno != EINPROGRESS)
         fail("cannot connect: %s", strerror(errno));
@@ -61,7 +63,7 @@ size_t masked_frame(uint8_t *out, uint8_t opcode, const void *payload, size_t si
     static const uint8_t key[4] = {0x37, 0xfa, 0x21, 0x3d};
     const uint8_t *bytes = payload;
     size_t at = 0;
-    if (size > 1000) fail("a client frame of %zu bytes", size);
+    if (size > CLIENT_FRAME_BYTES - HEADER_BYTES) fail("a client frame of %zu bytes", size);
     out[at++] = (uint8_t)(0x80 | opcode);
     if (size < 126) {
         out[at++] = (uint8_t)(0x80 | size);
@@ -83,14 +85,14 @@ static void send_bytes(int index, const void *bytes, size_t size) {
 }
 
 static void send_frame(int index, uint8_t opcode, const void *payload, size_t size) {
-    uint8_t frame[1024];
+    uint8_t frame[CLIENT_FRAME_BYTES];
     send_bytes(index, frame, masked_frame(frame, opcode, payload, size));
 }
 
 void net_send_text(int index, const char *text) { send_frame(index, OP_TEXT, text, strlen(text)); }
 
 void net_start(const struct options *options, struct hooks hooks, int capacity) {
-    net = (struct network){.options = options, .hooks = hooks, .capacity = capacity};
+    net = (struct network){.options = options, .hooks = hooks, .capacity = capacity, .window_bytes = WINDOW_BYTES, .join_fields = ""};
     net.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     net.clients = calloc((size_t)capacity, sizeof *net.clients);
     if (net.epoll_fd < 0 || net.clients == NULL) fail("cannot start: %s", strerror(errno));
@@ -134,6 +136,16 @@ static void forget(int index) {
     net.open--;
 }
 
+/* The connection stays, and nobody reads it from now on. */
+void net_mute(int index) { watch(index, EPOLL_CTL_DEL, 0); }
+
+/* An end without a close frame; with unread bytes the kernel resets the connection. */
+void net_drop(int index) {
+    if (net.clients[index].state != CLIENT_JOINED) fail("client %d is dropped before it has joined", index);
+    net.joined--;
+    forget(index);
+}
+
 static void on_connected(int index) {
     char request[2048];
     int error = 0;
@@ -156,6 +168,15 @@ static bool has_type(const uint8_t *payload, size_t size, const char *quoted) {
     return left >= wanted && memcmp(at, quoted, wanted) == 0;
 }
 
+/* The number behind `name`, which ends with its colon, or 0 where there is none. */
+uint64_t number_after(const uint8_t *json, size_t size, const char *name) {
+    const uint8_t *end = json + size, *at = memmem(json, size, name, strlen(name));
+    uint64_t value = 0;
+    if (at == NULL) return 0;
+    for (at += strlen(name); at < end && *at >= '0' && *at <= '9'; at++) value = value * 10 + (uint64_t)(*at - '0');
+    return value;
+}
+
 static bool is_message(const uint8_t *payload, size_t size) {
     static const char usual[] = "{\"type\":\"message\"";
     if (size >= sizeof usual - 1 && memcmp(payload, usual, sizeof usual - 1) == 0) return true;
@@ -163,19 +184,28 @@ static bool is_message(const uint8_t *payload, size_t size) {
 }
 
 static void send_join(int index) {
-    char join[128];
-    snprintf(join, sizeof join, "{\"type\":\"join\",\"room\":\"%s\",\"username\":\"u%d\"}", net.clients[index].room, index);
+    char join[512];
+    snprintf(join, sizeof join, "{\"type\":\"join\",\"room\":\"%s\",\"username\":\"u%d\"%s}", net.clients[index].room, index,
+             net.join_fields);
     net_send_text(index, join);
 }
 
-static void on_control_text(int index, const uint8_t *payload, size_t size) {
-    struct client *client = &net.clients[index];
-    if (client->state == CLIENT_JOINING && has_type(payload, size, "\"connected\"")) {
-        send_join(index);
-    } else if (client->state == CLIENT_JOINING && has_type(payload, size, "\"room_info\"")) {
-        client->state = CLIENT_JOINED;
+static void on_room_info(int index, const uint8_t *payload, size_t size) {
+    if (net.clients[index].state == CLIENT_JOINING) {
+        net.clients[index].state = CLIENT_JOINED;
         net.unfinished--;
         net.joined++;
+    }
+    if (net.hooks.on_room_info != NULL) net.hooks.on_room_info(index, payload, size);
+}
+
+static void on_control_text(int index, const uint8_t *payload, size_t size) {
+    if (net.clients[index].state == CLIENT_JOINING && has_type(payload, size, "\"connected\"")) {
+        send_join(index);
+    } else if (has_type(payload, size, "\"room_info\"")) {
+        on_room_info(index, payload, size);
+    } else if (net.hooks.on_ok != NULL && has_type(payload, size, "\"ok\"")) {
+        net.hooks.on_ok(index, payload, size);
     } else if (has_type(payload, size, "\"error\"")) {
         fail("client %d got %.*s", index, (int)(size < 200 ? size : 200), (const char *)payload);
     }
@@ -241,7 +271,7 @@ static size_t take_frames(int index, const uint8_t *bytes, size_t size) {
             continue;
         }
         if (!parse_header(bytes + at, left, &frame)) break;
-        size_t window = frame.payload_size < WINDOW_BYTES ? (size_t)frame.payload_size : WINDOW_BYTES;
+        size_t window = frame.payload_size < net.window_bytes ? (size_t)frame.payload_size : net.window_bytes;
         if (left < frame.header_size + window) break;
         client->skip_bytes = frame.payload_size - window;
         on_frame(index, &frame, bytes + at + frame.header_size, window);
@@ -262,7 +292,7 @@ static size_t take_upgrade(int index, const uint8_t *bytes, size_t size) {
 }
 
 static void keep_rest(struct client *client, const uint8_t *rest, size_t size) {
-    if (size > STASH_BYTES) fail("an HTTP answer of more than %d bytes", STASH_BYTES);
+    if (size > STASH_BYTES) fail("more than %d bytes of an HTTP answer or a frame", STASH_BYTES);
     free(client->stash);
     client->stash = size > 0 ? malloc(size) : NULL;
     if (size > 0) memcpy(client->stash, rest, size);

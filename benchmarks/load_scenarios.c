@@ -1,4 +1,4 @@
-/* The scenarios fanout, pairs, idle and storm; each fills in one result and leaves its connections open. */
+/* The scenarios fanout, pairs, idle, storm and lone; each fills in one result and leaves its connections open. */
 #include "load.h"
 
 #include <stdio.h>
@@ -23,7 +23,14 @@ static struct {
     struct histogram latency;
 } pairs;
 
-static void check_answers(void) {
+static struct {
+    uint64_t sent, answered;
+    uint64_t sent_ns;
+    char wanted[24];
+    struct histogram latency;
+} lone;
+
+void check_answers(void) {
     if (now_seconds() - net.last_frame_s > ANSWER_SECONDS) fail("no answer for %.0f s", ANSWER_SECONDS);
 }
 
@@ -178,18 +185,19 @@ void run_idle(const struct options *options, struct result *result) {
 
 /* ---- storm ---- */
 
-static void close_all(int clients) {
+void disconnect_range(int first, int count) {
     double deadline_s = now_seconds() + ANSWER_SECONDS;
-    int open = net.open;
-    for (int i = 0; i < clients; i++) {
-        net_close(i);
+    int open = net.open, rest = net.open - count;
+    for (int i = 0; i < count; i++) {
+        net_close(first + i);
         if (i % 100 == 99) net_turn(0);
     }
-    while (net.open > 0) {
+    while (net.open > rest) {
         net_turn(100);
         if (net.open < open) deadline_s = now_seconds() + ANSWER_SECONDS;
         open = net.open;
-        if (now_seconds() > deadline_s) fail("%d connections are still open %.0f s after their close frames", open, ANSWER_SECONDS);
+        if (now_seconds() > deadline_s)
+            fail("%d connections are still open %.0f s after their close frames", open - rest, ANSWER_SECONDS);
     }
 }
 
@@ -206,7 +214,7 @@ void run_storm(const struct options *options, struct result *result) {
         double wall_s = now_seconds();
         settle(0.2);
         measure(options, &joined);
-        close_all(clients);
+        disconnect_range(0, clients);
         settle(0.2);
         measure(options, &closed);
         connect_s += joined.server_cpu_s - before.server_cpu_s;
@@ -219,4 +227,53 @@ void run_storm(const struct options *options, struct result *result) {
              ",\"clients\":%d,\"rooms\":%d,\"rounds\":%d,\"us_per_connect\":%.2f,\"us_per_close\":%.2f,\"connects_per_s\":%.0f",
              clients, options->rooms, rounds, connect_s * 1e6 / clients / rounds, close_s * 1e6 / clients / rounds,
              (double)clients * rounds / connect_wall_s);
+}
+
+/* ---- lone ---- */
+
+static void lone_send(void) {
+    char text[128];
+    snprintf(lone.wanted, sizeof lone.wanted, "\"id\":%llu", (unsigned long long)++lone.sent);
+    snprintf(text, sizeof text, "{\"type\":\"message\",\"text\":\"is anybody there?\",%s}", lone.wanted);
+    lone.sent_ns = now_ns();
+    net_send_text(0, text);
+}
+
+static void on_lone_ok(int index, const uint8_t *payload, size_t size) {
+    (void)index;
+    if (memmem(payload, size, lone.wanted, strlen(lone.wanted)) == NULL)
+        fail("not the answer to %s: %.*s", lone.wanted, (int)(size < 200 ? size : 200), (const char *)payload);
+    histogram_add(&lone.latency, net.turn_ns - lone.sent_ns);
+    lone.answered++;
+}
+
+/* One message at a time, so that each finds the server asleep. */
+static void lone_window(double seconds, double every_s) {
+    double next_s = now_seconds(), end_s = next_s + seconds;
+    for (; next_s < end_s; next_s += every_s) {
+        turn_until(next_s);
+        while (lone.answered < lone.sent) {
+            net_turn(100);
+            check_answers();
+        }
+        lone_send();
+    }
+    turn_until(end_s);
+    if (lone.answered < lone.sent) fail("the last message was not answered");
+}
+
+void run_lone(const struct options *options, struct result *result) {
+    net_start(options, (struct hooks){.on_ok = on_lone_ok}, 1);
+    connect_range(0, 1, "lone%d", 1);
+    settle(0.3);
+    net.last_frame_s = now_seconds();
+    lone_window(options->warmup_seconds, options->every_ms / 1000);
+    memset(&lone.latency, 0, sizeof lone.latency);
+    measure(options, &result->begin);
+    lone_window(options->seconds, options->every_ms / 1000);
+    measure(options, &result->end);
+    result->messages = result->deliveries = lone.latency.total;
+    result->latency = &lone.latency;
+    snprintf(result->extra, sizeof result->extra, ",\"every_ms\":%.3g,\"samples\":%llu,\"max_ms\":%.3f", options->every_ms,
+             (unsigned long long)lone.latency.total, (double)lone.latency.max_ns / 1e6);
 }
