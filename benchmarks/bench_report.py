@@ -32,17 +32,24 @@ class Column:
     scenario: str
     figure: str
     scale: float = 1.0
+    more_is_better: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A goal of Hubbub: against another server's figure (a ratio, at least) or alone (at most)."""
+    """A goal of a server: against another one's figure (how many times as good, at least) or alone (at most)."""
 
     key: str
     text: str
     column: Column
     limit: float
     against: str | None = None
+    server: str = "hubbub"
+
+
+def throughput(column: Column) -> Column:
+    """The same scenario by what it delivers: a server that waits for its disk spends no CPU."""
+    return Column("deliveries/s", column.scenario, "deliveries_per_s", more_is_better=True)
 
 
 P1 = Column("room of 1,000, one at a time, µs", "P1", "us_per_delivery")
@@ -52,7 +59,41 @@ P4 = Column("memory / idle connection, KB", "P4", "bytes_per_connection", 1 / 10
 P5 = Column("CPU / idle connection, µs/s", "P4", "idle_us_per_connection_s")
 P6 = Column("CPU / connect + join, µs", "P6", "us_per_connect")
 P7 = Column("longest stall, ms", "P7", "probe_max_ms")
-COLUMNS = (P1, P2, P3, P4, P5, P6, P7)
+P8 = Column("others' p99 with 1 % stalled / without", "P8", "p99_ratio")
+P8_MEMORY = Column("memory grown / (limit × stalled)", "P8", "growth_share")
+P11 = Column("CPU / event replayed, µs", "P11", "us_per_event")
+IDLE = Column("idle server's answer, p99 ms", "idle", "p99_ms")
+COLUMNS = (P1, P2, P3, P4, P5, P6, P7, P8, P8_MEMORY, P11, IDLE)
+
+# What stands behind a figure of the first table, by title.
+DETAILS = {
+    "Members that never read": (
+        Column("messages/s", "P8", "rate"),
+        Column("busy without", "P8", "busy_without"),
+        Column("busy with", "P8", "busy_with"),
+        Column("p99 without, ms", "P8", "p99_without_ms"),
+        Column("p99 with, ms", "P8", "p99_with_ms"),
+        Column("memory grown, KB", "P8", "growth_bytes", 1 / 1024),
+        Column("published to each stalled, KB", "P8", "published_per_stalled_bytes", 1 / 1024),
+        Column("of that in the kernel, KB", "P8", "kernel_bytes_per_stalled", 1 / 1024),
+        Column("written while stalled, bytes", "P8", "written_while_stalled_bytes"),
+    ),
+    "All reconnect at once": (
+        Column("clients caught up", "P11", "caught_up"),
+        Column("events missed by each", "P11", "events"),
+        Column("CPU, s", "P11", "storm_cpu_s"),
+        Column("CPU, none missed, s", "P11", "storm_cpu_none_missed_s"),
+        Column("until all are caught up, s", "P11", "storm_wall_s"),
+        Column("same, none missed, s", "P11", "storm_wall_none_missed_s"),
+    ),
+    "One message to an idle server": (
+        Column("messages", "idle", "samples"),
+        Column("p50, ms", "idle", "p50_ms"),
+        Column("p99, ms", "idle", "p99_ms"),
+        Column("longest, ms", "idle", "max_ms"),
+        Column("CPU / message, µs", "idle", "us_per_delivery"),
+    ),
+}
 
 GOALS = (
     Goal("P1", "≥ 0.65 of the floor", P1, 0.65, "floor"),
@@ -64,6 +105,17 @@ GOALS = (
     Goal("P5", "≤ 2 µs/s an idle connection", P5, 2.0),
     Goal("P6", "≤ 350 µs a connect", P6, 350.0),
     Goal("P7", "≤ 25 ms the longest stall", P7, 25.0),
+    Goal("P8", "≤ 1.1 × the others' p99 without them", P8, 1.1),
+    Goal("P8", "≤ 1 × limit × stalled of memory", P8_MEMORY, 1.0),
+    Goal("P11", "≤ 60 µs an event replayed", P11, 60.0),
+    *(
+        Goal(column.scenario, f"`sqlite://` ≥ {limit} of `memory://`, {unit}", column, limit, "hubbub", "hubbub-sqlite")
+        for limit, columns in ((0.9, (P1, P2)), (0.6, (P3,)))
+        for paid in columns
+        for unit, column in (("CPU", paid), ("deliveries/s", throughput(paid)))
+    ),
+    Goal("idle", "≤ 2 ms p99, `memory://`", IDLE, 2.0),
+    Goal("idle", "≤ 2 ms p99, `sqlite://`", IDLE, 2.0, server="hubbub-sqlite"),
 )
 
 
@@ -74,8 +126,10 @@ def figures(runs: list[Run], server: str, column: Column) -> dict[int, float]:
 
 
 def ratios(runs: list[Run], server: str, other: str, column: Column) -> list[float]:
-    """How many times as cheap as the other, per round in which both ran."""
+    """How many times as good as the other, per round in which both ran."""
     own, others = figures(runs, server, column), figures(runs, other, column)
+    if column.more_is_better:
+        own, others = others, own
     return [others[number] / own[number] for number in sorted(own.keys() & others.keys()) if own[number] > 0]
 
 
@@ -102,12 +156,27 @@ def seen(runs: list[Run]) -> list[Server]:
 
 def main_table(runs: list[Run]) -> list[str]:
     """Medians of every figure that was measured."""
-    columns = [column for column in COLUMNS if any(run.scenario == column.scenario for run in runs)]
-    rows = [
-        [server.title, *(spread(list(figures(runs, server.name, column).values())) for column in columns)]
-        for server in seen(runs)
-    ]
+    columns = tuple(column for column in COLUMNS if any(run.scenario == column.scenario for run in runs))
+    return spreads(runs, columns)
+
+
+def spreads(runs: list[Run], columns: tuple[Column, ...]) -> list[str]:
+    """Medians of these figures, of the servers that have any."""
+    rows = []
+    for server in seen(runs):
+        cells = [list(figures(runs, server.name, column).values()) for column in columns]
+        if any(cells):
+            rows.append([server.title, *(spread(values) for values in cells)])
     return table(["server", *(column.title for column in columns)], rows)
+
+
+def detail_tables(runs: list[Run]) -> list[str]:
+    """What stands behind the figures that need more than one to be judged."""
+    lines = []
+    for title, columns in DETAILS.items():
+        if any(run.scenario == columns[0].scenario for run in runs):
+            lines += [f"## {title}", "", *spreads(runs, columns)]
+    return lines
 
 
 def ratio_table(runs: list[Run]) -> list[str]:
@@ -124,31 +193,29 @@ def ratio_table(runs: list[Run]) -> list[str]:
 
 
 def verdict(values: list[float], passes: Callable[[float], bool]) -> str:
-    """Yes or no by the median; a spread that crosses the line settles nothing."""
-    if not values:
-        return "not measured"
+    """Yes or no by the median of at least one value; a spread that crosses the line settles nothing."""
     answer = "yes" if passes(statistics.median(values)) else "no"
     return answer if len({passes(value) for value in values}) == 1 else f"{answer}, but the spread crosses the line"
 
 
 def goal_table(runs: list[Run]) -> list[str]:
-    """Hubbub's goals."""
+    """Hubbub's goals, as far as they were measured."""
     rows = []
     for goal in GOALS:
         if goal.against is not None:
-            values = ratios(runs, "hubbub", goal.against, goal.column)
-            answer = verdict(values, goal.limit.__le__)
+            values, passes = ratios(runs, goal.server, goal.against, goal.column), goal.limit.__le__
         else:
-            values = list(figures(runs, "hubbub", goal.column).values())
-            answer = verdict(values, goal.limit.__ge__)
-        rows.append([goal.key, goal.text, spread(values), answer])
+            values, passes = list(figures(runs, goal.server, goal.column).values()), goal.limit.__ge__
+        if values:
+            rows.append([goal.key, goal.text, spread(values), verdict(values, passes)])
     return ["## Goals", "", *table(["#", "at least", "measured", "reached"], rows)]
 
 
 def proof_table(runs: list[Run]) -> list[str]:
     """Who was busy, and latencies: a server below 0.95 was not the one that set the pace."""
     rows = []
-    for scenario in sorted({run.scenario for run in runs}):
+    ran = {run.scenario for run in runs}
+    for scenario in dict.fromkeys(column.scenario for column in COLUMNS if column.scenario in ran):
         for server in seen(runs):
             cells = [
                 list(figures(runs, server.name, Column("", scenario, figure)).values())
@@ -207,7 +274,7 @@ def node_versions() -> list[str]:
 def report(runs: list[Run], failures: list[str], note: str) -> str:
     """The whole report as Markdown."""
     lines = ["# Results", "", note, "µs are CPU time of all server processes per delivery; median (least–most).", ""]
-    lines += [*main_table(runs), *ratio_table(runs), *goal_table(runs), *proof_table(runs)]
+    lines += [*main_table(runs), *ratio_table(runs), *goal_table(runs), *detail_tables(runs), *proof_table(runs)]
     if failures:
         lines += ["## Failed", "", *(f"* {failure}" for failure in failures), ""]
     return "\n".join([*lines, "## Machine", "", *machine()])

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ STOP_SECONDS = 5.0
 # The one place that knows Hubbub's command line. The limits are features that stay on, set beyond what the load does.
 HUBBUB_LIMITS = ("--rate-limit", "1000000", "--control-rate", "1000000")
 HUBBUB_COMMAND = (str(BUILD / "hubbub/bin/hubbub"), "serve", "--host", "127.0.0.1", "--port", "PORT", *HUBBUB_LIMITS)
+MEMORY = ("--broker", "memory://")
+# On the disk of the repository: a /tmp in memory would flatter it.
+SQLITE = ("--broker", "sqlite:///FOLDER/bench.db")
 # Further options of the load for Hubbub, such as ("--header", "Authorization: Bearer …").
 HUBBUB_LOAD_OPTIONS: tuple[str, ...] = ()
 
@@ -34,7 +38,7 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A benchmarked server: its name on the command line, its title in tables, its command (PORT is replaced)."""
+    """A benchmarked server: name on the command line, title in tables, command (PORT and FOLDER are replaced)."""
 
     name: str
     title: str
@@ -47,7 +51,14 @@ class Server:
 SERVERS = (
     Server("floor", "C floor, batches", (str(BUILD / "floor"), "PORT"), tells_all_joins=False),
     Server("plain", "C floor, one send() a message", (str(BUILD / "floor"), "PORT", "plain"), tells_all_joins=False),
-    Server("hubbub", "**Hubbub**", HUBBUB_COMMAND, HUBBUB_LOAD_OPTIONS, tells_all_joins=False),
+    Server("hubbub", "**Hubbub**", (*HUBBUB_COMMAND, *MEMORY), HUBBUB_LOAD_OPTIONS, tells_all_joins=False),
+    Server(
+        "hubbub-sqlite",
+        "**Hubbub**, `sqlite://`",
+        (*HUBBUB_COMMAND, *SQLITE),
+        HUBBUB_LOAD_OPTIONS,
+        tells_all_joins=False,
+    ),
     Server("bun", "Bun, topics", (str(BUILD / "bun/node_modules/.bin/bun"), str(BUILD / "bun/server.js"), "PORT")),
     Server("node", "Node `ws`, plain loop", ("node", str(BUILD / "node_ws/server.js"), "PORT")),
     Server(
@@ -111,7 +122,7 @@ def install_node_peer(folder: str) -> None:
 
 def prepare(server: Server, python: str) -> None:
     """Make sure that the server can be started, on this Python if it is written in it. Raises: Unavailable."""
-    if server.name == "hubbub":
+    if server.name.startswith("hubbub"):
         install_python("hubbub", REPOSITORY / "requirements/serve.txt", python)
     elif server.name in ("websockets", "fastapi"):
         install_python("venv", HERE / "peers/requirements.txt", python)
@@ -164,19 +175,20 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def running(server: Server) -> Iterator[tuple[int, list[int]]]:
-    """A fresh server on its core; yields its port and the ids of all its processes."""
-    port = free_port()
-    command = [str(port) if word == "PORT" else word for word in server.command]
+    """A fresh server on its core, with an empty folder; yields its port and the ids of all its processes."""
     log = BUILD / "log" / f"{server.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output, on_core(SERVER_CORE):
-        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output, start_new_session=True)
-    try:
-        await_port(process, port, server.name)
-        time.sleep(0.5)  # imports and workers that come after the first accept
-        yield port, family(process.pid)
-    finally:
-        stop(process)
+    with tempfile.TemporaryDirectory(prefix="data-", dir=BUILD) as folder:
+        port = free_port()
+        command = [word.replace("PORT", str(port)).replace("FOLDER", folder) for word in server.command]
+        with log.open("wb") as output, on_core(SERVER_CORE):
+            process = subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output, start_new_session=True)
+        try:
+            await_port(process, port, server.name)
+            time.sleep(0.5)  # imports and workers that come after the first accept
+            yield port, family(process.pid)
+        finally:
+            stop(process)
 
 
 def family(pid: int) -> list[int]:
