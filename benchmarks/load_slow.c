@@ -135,33 +135,34 @@ static void connect_stalled(int count) {
     settle(0.3);
 }
 
+/* The unread bytes on the load's end of a connection, and its port. */
+static uint64_t unread_bytes(int fd, unsigned *port) {
+    struct sockaddr_in name = {0};
+    socklen_t size = sizeof name;
+    int unread = 0;
+    if (getsockname(fd, (struct sockaddr *)&name, &size) != 0 || ioctl(fd, FIONREAD, &unread) != 0) fail("a stalled connection is gone");
+    *port = ntohs(name.sin_port);
+    return (uint64_t)unread;
+}
+
 /* The bytes that the kernel holds of each stalled connection, on both of its ends. What it held and holds now is all
  * that the server ever wrote there: where this stops to grow, the server has stopped to write. */
 static void kernel_bytes(const struct options *options, int count, uint64_t *held) {
     unsigned local_port, remote_port, state, ports[STALLED_MAX] = {0};
     unsigned long waiting;
     char line[256];
-    bool found[STALLED_MAX] = {false};
-    for (int i = 0; i < count; i++) {
-        struct sockaddr_in name = {0};
-        socklen_t size = sizeof name;
-        int unread = 0;
-        getsockname(net.clients[slow.first_stalled + i].fd, (struct sockaddr *)&name, &size);
-        ioctl(net.clients[slow.first_stalled + i].fd, FIONREAD, &unread);
-        ports[i] = ntohs(name.sin_port);
-        held[i] = (uint64_t)unread;
-    }
+    int found = 0;
+    for (int i = 0; i < count; i++) held[i] = unread_bytes(net.clients[slow.first_stalled + i].fd, &ports[i]);
     FILE *file = fopen("/proc/net/tcp", "r");
     if (file == NULL) fail("cannot read /proc/net/tcp");
     while (fgets(line, sizeof line, file) != NULL) {
         if (sscanf(line, " %*d: %*x:%x %*x:%x %x %lx:", &local_port, &remote_port, &state, &waiting) != 4) continue;
         if (local_port != ntohs(options->address.sin_port) || state != TCP_ESTABLISHED_STATE) continue;
         for (int i = 0; i < count; i++)
-            if (ports[i] == remote_port) found[i] = true, held[i] += waiting;
+            if (ports[i] == remote_port) found++, held[i] += waiting;
     }
     fclose(file);
-    for (int i = 0; i < count; i++)
-        if (!found[i]) fail("the server has ended the connection of stalled member %d", i);
+    if (found != count) fail("the server has ended %d of %d connections that never read", count - found, count);
 }
 
 static void publish_fill(int messages) {
