@@ -17,7 +17,7 @@ static const char usage[] =
     "  storm  [--clients 3000] [--rooms 100]         connect, join, close, again\n"
     "  stall  [--idle 5000] [--room 10000] [--churn 50] [--probe-ms 2]   the longest stall, seen from outside\n"
     "  slow   [--clients 1000] [--stalled 10] [--pairs 3] [--limit 262144] [--rate 0]   members that never read; rate 0: half the load\n"
-    "  replay [--clients 10000] [--events 50]        all reconnect at once and each missed so many events\n"
+    "  replay [--clients 10000] [--events 50] [--seats 1001]   all reconnect at once and each missed so many events\n"
     "  lone   [--every-ms 20]                        one message at a time to an idle server\n";
 
 struct scenario {
@@ -75,7 +75,7 @@ static const struct option long_options[] = {
     {"seconds", 1, 0, 's'},  {"warmup", 1, 0, 'w'},  {"clients", 1, 0, 'c'}, {"inflight", 1, 0, 'f'}, {"rooms", 1, 0, 'r'},
     {"size", 1, 0, 'z'},     {"idle", 1, 0, 'd'},    {"room", 1, 0, 'R'},  {"churn", 1, 0, 'u'},    {"connecting", 1, 0, 'g'},
     {"probe-ms", 1, 0, 'm'}, {"stalled", 1, 0, 'S'},  {"pairs", 1, 0, 'A'},  {"limit", 1, 0, 'l'},    {"rate", 1, 0, 't'},
-    {"events", 1, 0, 'e'},   {"every-ms", 1, 0, 'E'}, {0, 0, 0, 0}};
+    {"events", 1, 0, 'e'},   {"every-ms", 1, 0, 'E'}, {"seats", 1, 0, 'T'},    {0, 0, 0, 0}};
 
 static void set_option(struct options *options, int *port, int letter) {
     switch (letter) {
@@ -100,6 +100,7 @@ static void set_option(struct options *options, int *port, int letter) {
     case 'l': options->limit_bytes = (uint64_t)number(optarg, 1, 1 << 28); break;
     case 't': options->rate = number(optarg, 0, 10000); break;
     case 'e': options->events = (int)number(optarg, 1, 500); break;
+    case 'T': options->seats = (int)number(optarg, 0, 2000); break;
     case 'E': options->every_ms = number(optarg, 1, 10000); break;
     default: fputs(usage, stderr); exit(2);
     }
@@ -112,13 +113,14 @@ static const struct scenario *parse(int count, char **values, struct options *op
     *options = (struct options){.scenario = scenario->name, .host = "127.0.0.1", .path = "/ws", .clients = scenario->clients,
                                 .inflight = 1, .rooms = scenario->rooms, .size = 2, .idle = 5000, .room = 10000, .churn = 50,
                                 .connecting = 100, .seconds = scenario->seconds, .warmup_seconds = 1, .probe_ms = 2,
-                                .stalled = 10, .pairs = 3, .events = 50, .every_ms = 20, .limit_bytes = 262144};
+                                .stalled = 10, .pairs = 3, .events = 50, .seats = 1001, .every_ms = 20, .limit_bytes = 262144};
     optind = 2;
     while ((letter = getopt_long(count, values, "", long_options, NULL)) != -1) set_option(options, &port, letter);
     if (optind != count) fputs(usage, stderr), exit(2);
     set_address(options, port);
     if (options->rooms * (long)options->size > MAX_CLIENTS && scenario->run == run_pairs) fail("more than %d clients", MAX_CLIENTS);
     if (options->room + options->idle + 2 * options->churn > MAX_CLIENTS) fail("more than %d clients", MAX_CLIENTS);
+    if (options->clients + options->seats >= MAX_CLIENTS && scenario->run == run_replay) fail("more than %d clients", MAX_CLIENTS);
     return scenario;
 }
 

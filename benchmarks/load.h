@@ -20,7 +20,7 @@ struct options {
     struct sockaddr_in address;
     int pids[MAX_PIDS];
     int pid_count;
-    int clients, inflight, rooms, size, idle, room, churn, connecting, stalled, pairs, events;
+    int clients, inflight, rooms, size, idle, room, churn, connecting, stalled, pairs, events, seats;
     double seconds, warmup_seconds, probe_ms, every_ms, rate;
     uint64_t limit_bytes;
 };
