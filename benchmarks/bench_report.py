@@ -73,6 +73,7 @@ DETAILS = {
         Column("busy with", "P8", "busy_with"),
         Column("p99 without, ms", "P8", "p99_without_ms"),
         Column("p99 with, ms", "P8", "p99_with_ms"),
+        Column("the load late by, ms", "P8", "late_max_ms"),
         Column("memory grown, KB", "P8", "growth_bytes", 1 / 1024),
         Column("published to each stalled, KB", "P8", "published_per_stalled_bytes", 1 / 1024),
         Column("of that in the kernel, KB", "P8", "kernel_bytes_per_stalled", 1 / 1024),
