@@ -38,13 +38,11 @@ class History:
     Args:
         latest: rooms of which only the newest counts: they may have holes.
         must_recover: whether `recovered: false` is a violation wherever it comes.
-        barriers: whether the reply to a ping must come after the replies to all that was sent before it.
     """
 
-    def __init__(self, *, latest: tuple[str, ...] = (), must_recover: bool = False, barriers: bool = False) -> None:
+    def __init__(self, *, latest: tuple[str, ...] = (), must_recover: bool = False) -> None:
         self.latest = set(latest)
         self.must_recover = must_recover
-        self.barriers = barriers
         self.ledger = Ledger()
         self._clients: dict[str, Client] = {}
 
@@ -312,7 +310,7 @@ class Client:
                 self._now.joins = [join for join in self._now.joins if join.kind != "resume"]
             case "history":
                 self._messages(event, None)
-            case "ping" if self._history.barriers:
+            case "ping":
                 self._barrier(number)
         if kind not in ASKING and type(event.get("seq")) is int:
             self._published(sent, event)

@@ -324,8 +324,18 @@ _THEIRS: Final = frozenset(("room", "seq", "confirm", "redelivered"))
 # Others
 
 
-def ping(connection: Connection, command: Ping) -> None:
-    """Answers with the time."""
+def ping(connection: Connection, command: Ping) -> Steps | None:
+    """Answers with the time, once all is carried out that the client sent before."""
+    if any(member.room.unsettled for member in connection.members):
+        return _ping(connection, command)
+    reply(connection, command, timestamp=connection.now_ms())
+    return None
+
+
+def _ping(connection: Connection, command: Ping) -> Steps:
+    for member in connection.members:
+        if member.room.unsettled:
+            yield member.room.settled
     reply(connection, command, timestamp=connection.now_ms())
 
 
