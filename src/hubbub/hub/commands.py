@@ -10,11 +10,11 @@ import msgspec
 from msgspec import UNSET
 
 from hubbub.codes import FORBIDDEN, INVALID_JOIN, INVALID_MESSAGE, NOT_IN_ROOM
-from hubbub.errors import CommandError
+from hubbub.errors import BrokerError, CommandError
 from hubbub.hub.connection import Connection
 from hubbub.hub.limits import clean_room, names_of
 from hubbub.hub.member import Member
-from hubbub.hub.ports import Entry, Portion
+from hubbub.hub.ports import Broker, Entry, Portion
 from hubbub.hub.publication import CONFIRM, Publication
 from hubbub.hub.receipts import again
 from hubbub.hub.room import Room
@@ -152,21 +152,43 @@ class _Entry:
                 self.acked = yield partial(self.broker.acknowledged, room.name, connection.identity)
             after = yield from self._find_place()
             head = room.head
-            live = after >= head
-            held = None if live and self.acked is None else after
-            member = connection._hub.enter(connection, room.name, self.username, keep=keep, after=held)
+            plain = after >= head and self.acked is None
+            member = connection._hub.enter(
+                connection, room.name, self.username, keep=keep, after=None if plain else after
+            )
             member.acked = self.acked
-            entries: Sequence[Entry] = () if live else (yield from self._read(after))
-            if not connection.open or member not in room.members:
-                return
-            reached = entries[-1].seq if entries else head
-            self.reply(member, entries, reached)
-            if self.acked is not None:
-                yield from self._redeliver(self.acked, entries[0].seq - 1 if entries else head)
-            room.release(member, reached)
+            yield from self._catch_up(member, after, head)
         finally:
             room.holds -= 1
             room.close_unused()
+
+    def _catch_up(self, member: Member, after: int, head: int) -> Steps:
+        """Reads what the member missed between two places, replies, and lets it go on."""
+        entries: Sequence[Entry] = []
+        try:
+            if after < head:
+                entries = yield from self._read(after)
+        except BrokerError:
+            if self._is_here(member):
+                self.connection._hub.forget(member)
+            raise
+        if not self._is_here(member):
+            return
+        reached = entries[-1].seq if entries else head
+        if entries and self.connection.stalled:  # it does not read: what it missed follows as soon as it does
+            entries, reached = [], entries[0].seq - 1
+        self.reply(member, entries, reached)
+        try:
+            if self.acked is not None:
+                yield from self._redeliver(self.acked, entries[0].seq - 1 if entries else reached)
+        except BrokerError:
+            self.connection._hub.close_unavailable(self.connection)
+        if self._is_here(member):
+            self.room.release(member, reached)
+
+    def _is_here(self, member: Member) -> bool:
+        """Whether the connection is still this member: it may be lost, and another may have taken over."""
+        return self.connection.open and member in self.connection.members
 
     def _find_place(self) -> Steps:
         """The seq behind which the client begins."""
@@ -232,7 +254,7 @@ class _Entry:
 
     def _redeliver(self, acked: int, last: int) -> Steps:
         """Sends again the confirmed events up to `last` that the client had before and did not acknowledge."""
-        while acked < last:
+        while acked < last and not self.connection.stalled:
             portion: Portion = yield partial(self.broker.read, self.room.name, acked, MOST_EVENTS, MOST_BYTES)
             if not portion.entries:
                 return
@@ -249,38 +271,74 @@ def _messages(room: Room, entries: Sequence[Entry]) -> list[msgspec.Raw]:
 # The log
 
 
-def history(connection: Connection, command: History) -> Steps:
+def holding(handler: Callable[[Connection, Any, Member], Steps]) -> Callable[[Connection, Any], Steps]:
+    """Makes a command's handler of one that asks the log of a room which the client has joined or subscribed to."""
+
+    def handle(connection: Connection, command: Any) -> Steps:
+        member = connection.member(command.room, subscribed=True)
+        member.room.holds += 1
+        try:
+            yield from handler(connection, command, member)
+        finally:
+            member.room.holds -= 1
+            member.room.close_unused()
+
+    return handle
+
+
+@holding
+def history(connection: Connection, command: History, member: Member) -> Steps:
     """Answers with a page of kept events."""
-    room = connection.member(command.room, subscribed=True).room
-    broker, limit = connection._hub.broker, command.limit
-    if command.after is None and command.time is None:
-        before = room.head + 1 if command.before is None else max(min(command.before, room.head + 1), 0)
-        portion = yield partial(broker.read, room.name, max(before - limit - 2, 0), limit + 1, MOST_BYTES)
-        entries = [entry for entry in portion.entries if entry.seq < before]
-        shown = entries[-limit:]
+    room, limit, after = member.room, command.limit, command.after
+    broker, dense = connection._hub.broker, not member.room.policy.latest_only
+    if command.time is not None:
+        after = yield partial(broker.seek, room.name, command.time)
+    if after is not None:
+        after = max(min(after, room.head), 0)
+        last = min(after + limit, room.head) if dense else room.head
+        entries = yield from _between(broker, room, after, last, limit)
+        more = bool(entries) and entries[-1].seq < room.head
     else:
-        after = command.after
-        if command.time is not None:
-            after = yield partial(broker.seek, room.name, command.time)
-        assert after is not None
-        portion = yield partial(broker.read, room.name, max(min(after, room.head), 0), limit + 1, MOST_BYTES)
-        entries = [entry for entry in portion.entries if entry.seq <= room.head]
-        shown = entries[:limit]
-    more = len(entries) > len(shown)
-    reply(connection, command, room=room.name, epoch=room.epoch, messages=_messages(room, shown), more=more)
+        before = room.head + 1 if command.before is None else max(min(command.before, room.head + 1), 0)
+        start = max(before - limit - 2, 0) if dense else 0
+        found = yield from _between(broker, room, start, before - 1)
+        entries = newest(found, limit)
+        more = len(found) > len(entries)
+    reply(connection, command, room=room.name, epoch=room.epoch, messages=_messages(room, entries), more=more)
 
 
-def ack(connection: Connection, command: Ack) -> Steps:
+def _between(broker: Broker, room: Room, after: int, last: int, limit: int | None = None) -> Steps:
+    """The entries behind `after` up to `last`; with a limit no more than one portion of them."""
+    entries: list[Entry] = []
+    while after < last:
+        portion: Portion = yield partial(broker.read, room.name, after, limit or MOST_EVENTS, MOST_BYTES)
+        entries += [entry for entry in portion.entries if entry.seq <= last]
+        if limit or not portion.entries:
+            break
+        after = portion.entries[-1].seq
+    return entries
+
+
+def newest(entries: Sequence[Entry], limit: int) -> Sequence[Entry]:
+    """The last entries, at most `limit`, and no more than fit into a reply but at least one."""
+    size = 0
+    for count, entry in enumerate(reversed(entries)):
+        size += len(entry.payload)
+        if count == limit or (count and size > MOST_BYTES):
+            return entries[len(entries) - count :]
+    return entries
+
+
+@holding
+def ack(connection: Connection, command: Ack, member: Member) -> Steps:
     """Stores what the client has received; never less than before."""
-    member = connection.member(command.room, subscribed=True)
     room, hub = member.room, connection._hub
     if command.seq > room.head:
         raise CommandError(INVALID_MESSAGE, f"The last event is {room.head}")
     before = -1 if member.acked is None else member.acked
     stored = max(command.seq, before)
     if connection.session is not None and stored > before:
-        name = member.username
-        stored = yield partial(hub.broker.acknowledge, room.name, member.identity, name, stored)
+        stored = yield partial(hub.broker.acknowledge, room.name, member.identity, member.username, stored)
     member.acked = stored
     room.receipts.acknowledge(member.identity, stored)
     reply(connection, command, seq=stored, unread=max(room.head - stored, 0))
@@ -289,13 +347,17 @@ def ack(connection: Connection, command: Ack) -> Steps:
             hook(member, stored)
 
 
-def receipts(connection: Connection, command: AskReceipts) -> Steps:
+@holding
+def receipts(connection: Connection, command: AskReceipts, member: Member) -> Steps:
     """Answers with who has acknowledged what."""
-    room = connection.member(command.room, subscribed=True).room
+    room = member.room
     stored = yield partial(connection._hub.broker.readers, room.name, MOST_READERS)
-    here = {member.identity: member for member in room.members if member.acked is not None}
-    readers = [ReaderInfo(name, seq) for reader, name, seq in stored if reader not in here]
-    readers += [ReaderInfo(member.username, member.acked or 0) for member in here.values()]
+    readers = [ReaderInfo(name, seq) for reader, name, seq in stored if name]
+    readers += [
+        ReaderInfo(member.username, member.acked)
+        for member in room.members
+        if member.username and member.acked is not None and member.connection.session is None
+    ]
     readers.sort(key=lambda reader: -reader.seq)
     if command.seq is None:
         reply(connection, command, room=room.name, readers=readers[:MOST_READERS])

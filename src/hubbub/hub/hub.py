@@ -116,6 +116,8 @@ class Hub:
 
     def take_up(self, connection: Connection, token: str) -> None:
         """Gives a connection a session; the one that had it closes, and its memberships wait to be taken over."""
+        if not connection.open:
+            raise CommandError(CLOSED, "The connection has ended")
         self.sessions.detach(connection, ())
         replaced = self.sessions.attach(connection, token)
         if connection.session is not None and connection.session.token == token:
@@ -225,6 +227,8 @@ class Hub:
             else:
                 self._leave(member, lost=lost)
         if connection.session is not None:
+            if not stays:
+                self.sessions.give_up(connection.session)
             self.sessions.detach(connection, members if stays else ())
         connection.transport = GONE  # ends the circle of references: nothing waits for the collector
 
@@ -258,7 +262,7 @@ class Hub:
         self.check_enter(connection, name, keep=keep)
         for other in connection.members:
             if other.room.name == name or (other.username and not keep):
-                self._forget(other)
+                self.forget(other)
         room, session = self.room(name), connection.session
         claimed = None if session is None else self._claim(session, room, username)
         if claimed is None:
@@ -297,14 +301,14 @@ class Hub:
         """Lets a connection out of a room, or ends its subscription."""
         for member in connection.members:
             if member.room.name == name:
-                self._forget(member)
+                self.forget(member)
                 names = [other.username for other in connection.members if other.username]
                 if names:
                     connection.username = names[-1]
                 return
         raise CommandError(NOT_IN_ROOM, "Not in that room")
 
-    def _forget(self, member: Member) -> None:
+    def forget(self, member: Member) -> None:
         """The member leaves and will not come back."""
         connection = member.connection
         connection.members = tuple(other for other in connection.members if other is not member)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 REDELIVERY_SECONDS: Final = 5.0
 MOST_REDELIVERIES: Final = 3
-# Names in all receipts of a room; the oldest receipts go first.
+# Of a room, and the names in all of them; the oldest receipts go first.
+MOST_RECEIPTS: Final = 1_000
 MOST_NAMES: Final = 100_000
 
 
@@ -36,6 +37,17 @@ class _Receipt:
         self.waiting = dict.fromkeys(names, 0)
         self.due = due
 
+    def redeliver(self, here: dict[str, Member], now: float) -> bool:
+        """Sends it again where that is due; whether it is to be sent again later."""
+        mine = [(who, here[who]) for who, tries in self.waiting.items() if who in here and tries < MOST_REDELIVERIES]
+        if mine and self.due <= now:
+            self.due = now + REDELIVERY_SECONDS
+            for who, member in mine:
+                if member.reader is None and member.connection.open:
+                    self.waiting[who] += 1
+                    member.connection._redeliver(again(self.item))
+        return bool(mine)
+
 
 def again(item: Item) -> Item:
     """An event as it is sent once more."""
@@ -47,8 +59,8 @@ def _set_baseline(member: Member, seq: int, hub: Hub) -> None:
     if member.acked is None:
         member.acked = seq
         if member.connection.session is not None:
-            name = member.username
-            hub.broker.acknowledge(member.room.name, member.identity, name, seq, lambda _: None)
+            # Without a name it is nobody's acknowledgement for the others to see.
+            hub.broker.acknowledge(member.room.name, member.identity, "", seq, lambda _: None)
 
 
 class Receipts:
@@ -71,7 +83,7 @@ class Receipts:
             room.item(seq, publication.payload), names, hub.runtime.monotonic() + REDELIVERY_SECONDS
         )
         self._names += len(names)
-        while self._names > MOST_NAMES and len(self._receipts) > 1:
+        while len(self._receipts) > MOST_RECEIPTS or (self._names > MOST_NAMES and len(self._receipts) > 1):
             self._names -= len(self._receipts.pop(next(iter(self._receipts))).names)
         hub.confirm_later(room)
 
@@ -90,24 +102,11 @@ class Receipts:
                 hub.confirm_later(member.room)
 
     def redeliver(self, room: Room, now: float) -> bool:
-        """Sends again what is due; whether anything is to be sent later."""
-        due = [receipt for receipt in self._receipts.values() if receipt.waiting and receipt.due <= now]
-        if due:
-            live = {member.identity: member for member in room.members if member.reader is None}
-            for receipt in due:
-                self._send_again(receipt, live, now)
-        return any(
-            tries < MOST_REDELIVERIES for receipt in self._receipts.values() for tries in receipt.waiting.values()
-        )
-
-    def _send_again(self, receipt: _Receipt, live: dict[str, Member], now: float) -> None:
-        receipt.due = now + REDELIVERY_SECONDS
-        item = again(receipt.item)
-        for identity, tries in receipt.waiting.items():
-            member = live.get(identity)
-            if member is not None and member.connection.open and tries < MOST_REDELIVERIES:
-                receipt.waiting[identity] = tries + 1
-                member.connection._redeliver(item)
+        """Sends again what is due; whether anything is to be sent again later to those who are here."""
+        waiting = [receipt for receipt in self._receipts.values() if receipt.waiting]
+        here = {member.identity: member for member in room.members} if waiting else {}
+        again_later = [receipt.redeliver(here, now) for receipt in waiting]
+        return any(again_later)
 
     def of(self, seq: int) -> tuple[Sequence[str], Sequence[str]]:
         """The names of those who have acknowledged a confirmed event, and of those who have not."""

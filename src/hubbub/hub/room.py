@@ -131,6 +131,7 @@ class Room:
             self.epoch, self.head = answer
         for opened in openers:
             opened(error)
+        self.close_unused()
 
     def close_unused(self) -> None:
         """Closes the log when nobody is here and nothing is on its way."""
@@ -187,6 +188,8 @@ class Room:
     def place(self, member: Member, after: int | None) -> None:
         """Puts a member at the log's end, or behind at `after`, which is held until `release`."""
         self.make_live(member)
+        for delivery in self._deliveries:  # of what its last connection was to get
+            delivery.audience.pop(member, None)
         for flight in self._flights:
             flight.newcomers[member.connection] = len(flight.publications)
             flight.leavers = [leaver for leaver in flight.leavers if leaver is not member.connection]
@@ -195,13 +198,18 @@ class Room:
         if after is not None:
             self._fall_back(member, after).held = True
         elif not self.epoch:
-            self._fall_back(member, 0).held = True
-            self.open(lambda error: self._live_from_here(member, error))
+            reader = self._fall_back(member, 0)
+            reader.held = True
+            self.open(partial(self._live_from_here, member, reader))
+        elif member.connection.stalled:
+            self._fall_back(member, self.head)
 
-    def _live_from_here(self, member: Member, error: BrokerError | None) -> None:
+    def _live_from_here(self, member: Member, reader: Reader, error: BrokerError | None) -> None:
+        if member.reader is not reader:
+            return
         if error is None:
-            self.make_live(member)
-        elif member in self.members:
+            self.release(member, self.head)
+        else:
             self._hub.close_unavailable(member.connection)
 
     def remove(self, member: Member, *, lost: bool) -> None:
@@ -249,12 +257,12 @@ class Room:
         """A member's transport takes nothing more: remembers where it is."""
         if member.reader is not None:
             return
-        cursor = self.head
-        for delivery in reversed(self._deliveries):
-            if member in delivery.audience:
-                del delivery.audience[member]
-                cursor = delivery.before
-        self._fall_back(member, cursor).skips = self.policy.slow_readers == "latest" and not self.policy.latest_only
+        waiting = [delivery for delivery in self._deliveries if member in delivery.audience]
+        for delivery in waiting:
+            del delivery.audience[member]
+        reader = self._fall_back(member, waiting[0].before if waiting else self.head)
+        reader.missed = bool(waiting)
+        reader.skips = self.policy.slow_readers == "latest" and not self.policy.latest_only
 
     def _fall_back(self, member: Member, cursor: int) -> Reader:
         if member.reader is None:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from hashlib import blake2b
 from hmac import compare_digest
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Session:
         token: with which the client comes back.
         correlation_id: the id of its first connection.
         connection: the present one; None while it is away.
-        members: memberships of a lost connection that nothing has taken over yet.
+        members: memberships of a lost connection that nothing has taken over yet, and until when they wait.
         usernames: under which name it was in its rooms last; empty for a subscription.
     """
 
@@ -37,7 +38,7 @@ class Session:
         self.token = token
         self.correlation_id = correlation_id
         self.connection: Connection | None = None
-        self.members: tuple[Member, ...] = ()
+        self.members: dict[Member, float] = {}
         self.usernames: dict[str, str] = {}
         self.away_since = 0.0
 
@@ -45,7 +46,7 @@ class Session:
         """Takes what it was in a room out of the memberships that wait."""
         for member in self.members:
             if member.room is room:
-                self.members = tuple(other for other in self.members if other is not member)
+                del self.members[member]
                 return member
         return None
 
@@ -68,7 +69,7 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._life = ""
         self._started = runtime.monotonic()
-        self._graces: deque[tuple[float, Session, tuple[Member, ...]]] = deque()
+        self._graces: deque[tuple[float, Session]] = deque()
         self._ends: deque[tuple[float, Session]] = deque()
 
     def attach(self, connection: Connection, token: str) -> Connection | None:
@@ -108,8 +109,9 @@ class Sessions:
             return
         now = self._runtime.monotonic()
         if members:
-            session.members += members
-            self._graces.append((now + self._settings.grace_seconds, session, members))
+            until = now + self._settings.grace_seconds
+            session.members.update(dict.fromkeys(members, until))
+            self._graces.append((until, session))
         if session.connection is connection:
             session.connection = None
             session.away_since = now
@@ -121,20 +123,19 @@ class Sessions:
         """Ends what has waited long enough."""
         now = self._runtime.monotonic()
         while self._graces and self._graces[0][0] <= now:
-            _, session, members = self._graces.popleft()
-            self._give_up(session, members)
+            self.give_up(self._graces.popleft()[1], now)
         while self._ends and self._ends[0][0] <= now:
             session = self._ends.popleft()[1]
             if self._forgotten(session.away_since):
                 self._end(session)
 
-    def _give_up(self, session: Session, members: tuple[Member, ...]) -> None:
-        waiting = tuple(member for member in members if member in session.members)
-        session.members = tuple(member for member in session.members if member not in waiting)
-        for member in waiting:
+    def give_up(self, session: Session, until: float = inf) -> None:
+        """Ends the memberships that have waited long enough, or all."""
+        for member in [member for member, end in session.members.items() if end <= until]:
+            del session.members[member]
             self._leave(member)
 
     def _end(self, session: Session) -> None:
         if session.connection is None:
-            self._give_up(session, session.members)
+            self.give_up(session)
             self._sessions.pop(session.id, None)
