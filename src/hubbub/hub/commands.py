@@ -278,6 +278,8 @@ def holding(handler: Callable[[Connection, Any, Member], Steps]) -> Callable[[Co
         member = connection.member(command.room, subscribed=True)
         member.room.holds += 1
         try:
+            if member.room.unsettled:  # what the client has said before counts
+                yield member.room.settled
             yield from handler(connection, command, member)
         finally:
             member.room.holds -= 1
