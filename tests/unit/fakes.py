@@ -157,6 +157,9 @@ class RecordingEndpoint:
     def receive(self, connection: Connection, opcode: int, payload: bytes) -> None:
         self.calls.append(payload)
 
+    def resume(self, connection: Connection) -> None:
+        pass
+
     def limited(self, connection: Connection, payload: bytes, wait_ms: int, first: bool) -> None:
         self.calls.append((wait_ms, first))
 
@@ -230,6 +233,7 @@ class Bench:
         transport = RecordingTransport()
         connection = self.hub.open(self.endpoint, transport, None, session)
         connection.data["tape"] = transport
+        self.hub.opened(connection)
         return connection
 
     def join(self, room: str, *usernames: str) -> list[Connection]:

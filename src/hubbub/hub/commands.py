@@ -40,7 +40,8 @@ from hubbub.wire.messages import (
 )
 
 MOST_EVENTS: Final = 1000
-MOST_BYTES: Final = 1 << 20
+# Of a reply; half of what may wait to be written. The rest follows as it is read.
+MOST_BYTES: Final = 128 << 10
 MOST_READERS: Final = 200
 
 
@@ -95,10 +96,14 @@ def resume(connection: Connection, command: Resume) -> Steps:
         connection._hub.take_up(connection, command.session)
     session = connection.session
     usernames = {} if session is None else session.usernames.copy()
+    missing: list[str] = []
     for name, since in command.rooms.items():
-        if name in usernames:
+        try:
+            if name not in usernames:
+                raise CommandError(NOT_IN_ROOM, "Not in that room")
             yield from _Entry(connection, name, usernames[name], None, since).enter(keep=True)
-    missing = [name for name in command.rooms if name not in usernames]
+        except CommandError:
+            missing.append(name)
     reply(connection, command, missing=missing, session=UNSET if session is None else session.token)
 
 
@@ -254,14 +259,19 @@ class _Entry:
 
     def _redeliver(self, acked: int, last: int) -> Steps:
         """Sends again the confirmed events up to `last` that the client had before and did not acknowledge."""
-        while acked < last and not self.connection.stalled:
-            portion: Portion = yield partial(self.broker.read, self.room.name, acked, MOST_EVENTS, MOST_BYTES)
-            if not portion.entries:
+        room = self.room
+        if room.receipts.confirmed is None:
+            entries = yield from _between(self.broker, room, 0, room.head)
+            room.receipts.found([entry.seq for entry in entries if entry.payload.endswith(CONFIRM)])
+        for seq in room.receipts.confirmed or ():
+            if not acked < seq <= last:
+                continue
+            if self.connection.stalled or not self.connection.open:
                 return
+            portion: Portion = yield partial(self.broker.read, room.name, seq - 1, 1, MOST_BYTES)
             for entry in portion.entries:
-                if entry.seq <= last and entry.payload.endswith(CONFIRM):
-                    self.connection._redeliver(again(self.room.item(entry.seq, entry.payload)))
-            acked = portion.entries[-1].seq
+                if entry.seq == seq:
+                    self.connection._redeliver(again(room.item(seq, entry.payload)))
 
 
 def _messages(room: Room, entries: Sequence[Entry]) -> list[msgspec.Raw]:
@@ -278,6 +288,8 @@ def holding(handler: Callable[[Connection, Any, Member], Steps]) -> Callable[[Co
         member = connection.member(command.room, subscribed=True)
         member.room.holds += 1
         try:
+            if not member.room.epoch:
+                yield member.room.open
             if member.room.unsettled:  # what the client has said before counts
                 yield member.room.settled
             yield from handler(connection, command, member)
@@ -375,9 +387,15 @@ def publish(connection: Connection, command: Publish) -> Publication:
     kind = command.event.get("type")
     if allows is None or not allows(connection, room, command.event):
         raise CommandError(FORBIDDEN, "Clients may not publish this here")
+    if command.message_id and not command.keep:
+        raise CommandError(INVALID_MESSAGE, "Only an event that is kept can be told from its repeat")
     if not isinstance(kind, str) or not kind or kind in _OURS or not _THEIRS.isdisjoint(command.event):
         raise CommandError(INVALID_MESSAGE, "An event has a type of its own, and no room, seq, confirm or redelivered")
-    once = connection.once(command.message_id, msgspec.json.encode(command.event, order="sorted").decode())
+    try:
+        content = msgspec.json.encode(command.event, order="sorted").decode()
+    except TypeError:  # MessagePack has values that JSON has not
+        raise CommandError(INVALID_MESSAGE, "The event has a value that JSON has not") from None
+    once = connection.once(command.message_id, content)
     return room.publish(command.event, keep=command.keep, once=once)
 
 

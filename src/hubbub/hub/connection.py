@@ -71,6 +71,7 @@ class Connection:
         "_hub",
         "_malformed",
         "_wheel_slot",
+        "_working",
         "id",
         "members",
         "open",
@@ -94,6 +95,7 @@ class Connection:
         self._endpoint = endpoint
         self._data: dict[str, object] | None = None
         self._backlog: deque[Call] | None = None
+        self._working = False
         self._alive = True
         self._wheel_slot = 0
         self._active_at = 0.0

@@ -50,12 +50,9 @@ Malformed = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def run(connection: Connection, call: Call) -> None:
-    """Runs a handler now, or in its order when one of this connection's is still at work."""
-    backlog = connection._backlog
-    if backlog is not None:
-        backlog.append(call)
-        if len(backlog) >= connection._hub.config.limits.max_backlog:
-            connection.transport.pause_reading()
+    """Runs a handler now; or in its order, when one of this connection's is at work or its answers are not read."""
+    if connection._working or connection.stalled:
+        _wait(connection, call)
         return
     handler, arguments, command = call
     try:
@@ -63,33 +60,35 @@ def run(connection: Connection, call: Call) -> None:
         if result is None or isinstance(result, Publication):
             answer(connection, command, result)
         elif isinstance(result, GeneratorType):
-            _walk(connection, command, result)
+            connection._working = True
+            Walk(result, partial(_finish, connection, command)).go_on()
         else:
-            connection._backlog = deque()
+            connection._working = True
             connection._hub.runtime.spawn(_await(connection, command, result))
     except Exception as error:
         fail(connection, command, error)
 
 
-def _walk(connection: Connection, command: Command | None, steps: Steps) -> None:
-    """Takes a handler's steps; what comes meanwhile waits."""
-    backlog: deque[Call] = deque()
-    connection._backlog = backlog
+def _wait(connection: Connection, call: Call) -> None:
+    if connection._backlog is None:
+        connection._backlog = deque()
+    connection._backlog.append(call)
+    if len(connection._backlog) >= connection._hub.config.limits.max_backlog:
+        connection.transport.pause_reading()
 
-    def done(result: object) -> None:
-        if isinstance(result, Exception):
-            fail(connection, command, result)
-        else:
-            answer(connection, command, result)
-        _go_on(connection, backlog)
 
-    Walk(steps, done).go_on()
+def _finish(connection: Connection, command: Command | None, result: object) -> None:
+    """A handler has taken its last step."""
+    if isinstance(result, Exception):
+        fail(connection, command, result)
+    else:
+        answer(connection, command, result)
+    connection._working = False
+    go_on(connection)
 
 
 async def _await(connection: Connection, command: Command | None, result: object) -> None:
     """Awaits a coroutine handler, and then runs what has come meanwhile."""
-    backlog = connection._backlog
-    assert backlog is not None
     try:
         answer(connection, command, await result if isawaitable(result) else result)
     except CancelledError as error:
@@ -98,26 +97,18 @@ async def _await(connection: Connection, command: Command | None, result: object
         fail(connection, command, RuntimeError(f"cancelled: {error}"))
     except Exception as error:
         fail(connection, command, error)
-    _go_on(connection, backlog)
+    connection._working = False
+    go_on(connection)
 
 
-def _go_on(connection: Connection, backlog: deque[Call]) -> None:
-    """Runs what has waited, until one of those takes its time; then the rest waits on."""
-    connection._backlog = None
-    while backlog:
-        call = backlog.popleft()
-        if not backlog:
+def go_on(connection: Connection) -> None:
+    """Runs what has waited, until one of those takes its time or the answers are not read; then the rest waits on."""
+    while connection._backlog and not connection._working and not connection.stalled:
+        call = connection._backlog.popleft()
+        if not connection._backlog:
+            connection._backlog = None
             connection.transport.resume_reading()
         run(connection, call)
-        working = _working(connection)
-        if working is not None:
-            working.extend(backlog)
-            return
-
-
-def _working(connection: Connection) -> deque[Call] | None:
-    """What waits for a handler of this connection that is at work; None when there is none."""
-    return connection._backlog
 
 
 def answer(connection: Connection, command: Command | None, result: object) -> None:
@@ -259,6 +250,9 @@ class CommandEndpoint:
         except Malformed:
             return None
 
+    def resume(self, connection: Connection) -> None:
+        go_on(connection)
+
     def limited(self, connection: Connection, payload: bytes, wait_ms: int, first: bool) -> None:
         envelope = self._envelope(payload)
         if first:
@@ -295,6 +289,9 @@ class RawEndpoint:
     def receive(self, connection: Connection, opcode: int, payload: bytes) -> None:
         message = payload.decode() if opcode == TEXT else payload
         run(connection, (self._guard, (self._handler, connection, message), None))
+
+    def resume(self, connection: Connection) -> None:
+        go_on(connection)
 
     def limited(self, connection: Connection, payload: bytes, wait_ms: int, first: bool) -> None:
         """Ends the connection: the application's protocol has no word for a message that is dropped."""

@@ -20,6 +20,7 @@ from hubbub.codes import (
 )
 from hubbub.config import Config, Policies, RoomPolicy
 from hubbub.errors import CommandError
+from hubbub.hub.catchup import CatchUp
 from hubbub.hub.connection import GONE, Connection
 from hubbub.hub.heartbeat import Wheel
 from hubbub.hub.limits import REFUSED, RateLimit, names_of
@@ -78,6 +79,7 @@ class Hub:
         self.config = config
         self.counters = Counters()
         self.policy = policy or Policies(config.rooms.policy())
+        self.catch_up = CatchUp(self)
         self.on_ack: list[Callable[[Member, int], None]] = []
         self.allows_publish: Callable[[Connection, Room, dict[str, object]], bool] | None = None
         self.connections: set[Connection] = set()
@@ -99,7 +101,7 @@ class Hub:
     def open(
         self, endpoint: Endpoint, transport: Transport, remote: tuple[str, int] | None, session: str | None = None
     ) -> Connection:
-        """Takes in a new connection; its transport is ready to send.
+        """Takes in a new connection; `opened` follows once its transport is ready to send.
 
         Args:
             session: the token of the session that it takes up; empty for a new one, None for none.
@@ -111,8 +113,11 @@ class Hub:
         self.counters.connections_opened += 1
         if session is not None and endpoint.announced:
             self.take_up(connection, session)
-        endpoint.opened(connection)
         return connection
+
+    def opened(self, connection: Connection) -> None:
+        """The connection's transport is ready to send."""
+        connection._endpoint.opened(connection)
 
     def take_up(self, connection: Connection, token: str) -> None:
         """Gives a connection a session; the one that had it closes, and its memberships wait to be taken over."""
@@ -215,7 +220,9 @@ class Hub:
         if not connection.open:
             return
         connection.open = False
+        connection.stalled = False
         self._stalled.pop(connection, None)
+        connection._endpoint.resume(connection)  # what was sent before the end is carried out
         self._wheel.discard(connection, connection._wheel_slot)
         self.connections.discard(connection)
         connection._endpoint.closed(connection)  # it may still look at the rooms, and say goodbye in them
@@ -263,6 +270,8 @@ class Hub:
         for other in connection.members:
             if other.room.name == name or (other.username and not keep):
                 self.forget(other)
+        if not connection.open:  # who was told of what went out meanwhile has ended it
+            raise CommandError(CLOSED, "The connection has ended")
         room, session = self.room(name), connection.session
         claimed = None if session is None else self._claim(session, room, username)
         if claimed is None:
@@ -273,7 +282,7 @@ class Hub:
             member.connection = connection
             room.place(member, after)
         if session is not None:
-            session.usernames[name] = username
+            session.remember(name, username, self.config.limits.max_rooms)
             room.receipts.returned(member, self)
         connection.username = username or connection.username
         connection.members = (*connection.members, member)
@@ -346,7 +355,8 @@ class Hub:
         connection._alive = True  # who takes bytes is alive, though its pong may wait behind others
         del self._stalled[connection]
         for member in connection.members:
-            member.room.catch_up(member)
+            self.catch_up.later(member)
+        connection._endpoint.resume(connection)
 
     def _check_stalled(self) -> None:
         now = self.runtime.monotonic()
@@ -354,6 +364,8 @@ class Hub:
             left = connection.transport.waiting()
             if left < waiting:
                 self._stalled[connection] = (left, now)
+            elif left > waiting:  # answers to what was read before
+                self._stalled[connection] = (left, since)
             elif now - since >= self.config.limits.stall_seconds:
                 self.counters.slow_readers_closed += 1
                 self.close(connection, POLICY_VIOLATION, f"nothing was read for {self.config.limits.stall_seconds:g} s")
@@ -370,7 +382,10 @@ class Hub:
         """The end of a turn: what was published in it is kept and delivered."""
         dirty, self._dirty = self._dirty, []
         for room in dirty:
-            room.flush()
+            try:
+                room.flush()
+            except Exception:  # one room's failure must not take others along
+                log.exception("a room could not be flushed: room=%r", room.name)
 
     def count_later(self, room: Room) -> None:
         """Has a room's member count announced with the next tick."""

@@ -36,16 +36,18 @@ class Member:
         room: where it is.
         username: its name there; empty for a subscription, which the others are not told of.
         reader: None while it is live, at the end of the log.
+        start: the seq behind which it was sent what is kept.
         acked: the seq up to which it has acknowledged; None when it never did.
     """
 
-    __slots__ = ("acked", "connection", "reader", "room", "username")
+    __slots__ = ("acked", "connection", "reader", "room", "start", "username")
 
     def __init__(self, connection: Connection, room: Room, username: str) -> None:
         self.connection = connection
         self.room = room
         self.username = username
         self.reader: Reader | None = None
+        self.start = 0
         self.acked: int | None = None
 
     @property

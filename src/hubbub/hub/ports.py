@@ -117,6 +117,10 @@ class Endpoint(Protocol):
         """A message, TEXT or BINARY."""
         ...
 
+    def resume(self, connection: Connection) -> None:
+        """The connection is read again, or has ended: carries out what has waited."""
+        ...
+
     def limited(self, connection: Connection, payload: bytes, wait_ms: int, first: bool) -> None:
         """A message that is dropped because there are too many; `first` of a series."""
         ...

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -16,6 +17,7 @@ from hubbub.wire.websocket import BINARY, TEXT
 if TYPE_CHECKING:
     from hubbub.hub.connection import Connection
 
+log: Final = logging.getLogger("hubbub")
 _encode = msgspec.json.Encoder().encode
 CONFIRM = b',"confirm":true}'
 
@@ -50,14 +52,22 @@ class Publication(Draft, eq=False, kw_only=True):
     def kept(self, seq: int) -> None:
         """The broker holds it."""
         self.seq = seq
-        for callback in self._waiting or ():
-            callback(self)
+        if self._waiting is not None:
+            self._tell()
 
     def failed(self, error: Exception) -> None:
         """The broker does not hold it."""
         self.error = error
-        for callback in self._waiting or ():
-            callback(self)
+        if self._waiting is not None:
+            self._tell()
+
+    def _tell(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        for callback in waiting or ():
+            try:
+                callback(self)
+            except Exception:  # one who is told must not keep the event from all others
+                log.exception("a callback of a publication failed")
 
 
 def prepare(
@@ -71,14 +81,16 @@ def prepare(
     """An event as it is published.
 
     Raises:
-        LocalError: it cannot be kept, and is to be confirmed.
+        LocalError: it cannot be kept, and is to be confirmed or told from its repeat; or it has no type.
     """
-    if confirm and not (keep and isinstance(event, Event | dict)):
-        raise LocalError("only an event that is kept can be confirmed")
+    if (confirm or once) and not (keep and isinstance(event, Event | dict)):
+        raise LocalError("only an event that is kept can be confirmed, or told from its repeat")
     if isinstance(event, str):
         return Publication(event.encode(), kind=TEXT, keep=False, exclude=exclude)
     if isinstance(event, bytes):
         return Publication(event, kind=BINARY, keep=False, exclude=exclude)
+    if isinstance(event, dict) and not isinstance(event.get("type"), str):
+        raise LocalError("an event has a type")
     payload = _encode(event)
     if confirm:
         payload = payload[:-1] + CONFIRM

@@ -54,31 +54,39 @@ def again(item: Item) -> Item:
     return item[0], item[1][:-1] + b',"redelivered":true}'
 
 
-def _set_baseline(member: Member, seq: int, hub: Hub) -> None:
+def _set_baseline(member: Member, hub: Hub) -> None:
     """Has the broker know a session that has acknowledged nothing, so that it gets the event after a restart."""
-    if member.acked is None:
-        member.acked = seq
-        if member.connection.session is not None:
-            # Without a name it is nobody's acknowledgement for the others to see.
-            hub.broker.acknowledge(member.room.name, member.identity, "", seq, lambda _: None)
+    if member.acked is None and member.connection.session is not None:
+        member.acked = member.start
+        # Without a name it is nobody's acknowledgement for the others to see.
+        hub.broker.acknowledge(member.room.name, member.identity, "", member.start, lambda _: None)
 
 
 class Receipts:
-    """The receipts of one room, of events published on this node since it started."""
+    """The receipts of one room, of events published on this node since it started.
 
-    __slots__ = ("_names", "_receipts")
+    Attributes:
+        confirmed: the seqs of the last confirmed events in the log; None while nobody has looked.
+    """
+
+    __slots__ = ("_names", "_receipts", "confirmed")
 
     def __init__(self) -> None:
+        self.confirmed: list[int] | None = None
         self._receipts: dict[int, _Receipt] = {}
         self._names = 0
 
     def begin(self, room: Room, publication: Publication, seq: int, hub: Hub) -> None:
         """Waits for the acknowledgements of an event that has gone out under `seq`."""
+        if self.confirmed is not None:
+            self.found([*self.confirmed, seq])
         names = {}
         for member in room.members:
             if member.connection is not publication.exclude:
                 names[member.identity] = member.username
-                _set_baseline(member, seq - 1, hub)
+                _set_baseline(member, hub)
+        if not names:
+            return
         self._receipts[seq] = _Receipt(
             room.item(seq, publication.payload), names, hub.runtime.monotonic() + REDELIVERY_SECONDS
         )
@@ -86,6 +94,10 @@ class Receipts:
         while len(self._receipts) > MOST_RECEIPTS or (self._names > MOST_NAMES and len(self._receipts) > 1):
             self._names -= len(self._receipts.pop(next(iter(self._receipts))).names)
         hub.confirm_later(room)
+
+    def found(self, seqs: list[int]) -> None:
+        """These are the confirmed events of the log."""
+        self.confirmed = seqs[-MOST_RECEIPTS:]
 
     def acknowledge(self, identity: str, seq: int) -> None:
         """Somebody has received everything up to `seq`."""

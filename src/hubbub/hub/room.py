@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from hubbub.errors import BrokerError
+from hubbub.hub.fanout import FanOut
 from hubbub.hub.flight import NOTHING, Flight
 from hubbub.hub.member import Member, Reader
-from hubbub.hub.ports import Kept, Once, Portion, Position
+from hubbub.hub.ports import Kept, Once, Position
 from hubbub.hub.publication import Publication, prepare
 from hubbub.hub.receipts import Receipts
 from hubbub.wire.codec import EVENT, Batch, Item
-from hubbub.wire.messages import Event, Gap, MemberCount, UserJoined, UserLeft
+from hubbub.wire.messages import Event, MemberCount, UserJoined, UserLeft
 
 if TYPE_CHECKING:
     from hubbub.hub.connection import Connection
@@ -26,36 +27,6 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger("hubbub")
 _encode = msgspec.json.Encoder().encode
-
-# A slice of large frames has fewer members: the kernel copies about 2 GB a second.
-SLICE_BYTES: Final = 8 << 20
-# What is read for a member that is behind before others get a turn; a quarter of what may wait to be written.
-PORTION_BYTES: Final = 64 << 10
-PORTION_EVENTS: Final = 500
-
-
-class _Delivery:
-    """A batch and those who have not been written it yet; `before` is the seq that they have reached."""
-
-    __slots__ = ("audience", "batch", "before", "personal")
-
-    def __init__(
-        self, batch: Batch, personal: dict[Connection, Batch], audience: dict[Member, None], before: int
-    ) -> None:
-        self.batch = batch
-        self.personal = personal
-        self.audience = audience
-        self.before = before
-
-    def to(self, member: Member) -> None:
-        connection = member.connection
-        connection.transport.deliver(self.personal.get(connection, self.batch))
-
-    def advance(self, members: int) -> None:
-        """Writes to the next so many members."""
-        audience = self.audience
-        for _ in range(min(members, len(audience))):
-            self.to(audience.popitem()[0])
 
 
 class Room:
@@ -76,9 +47,10 @@ class Room:
     __slots__ = (
         "__weakref__",
         "_behind",
-        "_deliveries",
+        "_fan_out",
         "_flights",
         "_hub",
+        "_landing",
         "_newcomers",
         "_openers",
         "_pending",
@@ -109,7 +81,8 @@ class Room:
         self._pending: list[Publication] = []
         self._newcomers: dict[Connection, int] = {}
         self._flights: deque[Flight] = deque()
-        self._deliveries: deque[_Delivery] = deque()
+        self._landing = False
+        self._fan_out = FanOut(hub.runtime, hub.config.rooms.fanout_slice)
         self.suffix = b',"room":' + _encode(name) + b"}"
         self.seq_prefix = self.suffix[:-1] + b',"seq":'
 
@@ -188,13 +161,13 @@ class Room:
     def place(self, member: Member, after: int | None) -> None:
         """Puts a member at the log's end, or behind at `after`, which is held until `release`."""
         self.make_live(member)
-        for delivery in self._deliveries:  # of what its last connection was to get
-            delivery.audience.pop(member, None)
+        self._fan_out.forget(member)  # what its last connection was to get
         for flight in self._flights:
             flight.newcomers[member.connection] = len(flight.publications)
             flight.leavers = [leaver for leaver in flight.leavers if leaver is not member.connection]
         if self._pending:
             self._newcomers[member.connection] = len(self._pending)
+        member.start = self.head if after is None else after
         if after is not None:
             self._fall_back(member, after).held = True
         elif not self.epoch:
@@ -219,11 +192,8 @@ class Room:
             if member.reader is None:
                 for flight in self._flights:
                     flight.leavers.append(member.connection)
-        for delivery in self._deliveries:
-            if member in delivery.audience:
-                del delivery.audience[member]
-                if not lost:
-                    delivery.to(member)
+            self._fan_out.finish(member)
+        self._fan_out.forget(member)
         self.make_live(member)
         del self.members[member]
         self._subscribers -= not member.username
@@ -246,22 +216,20 @@ class Room:
 
     def let_go(self, member: Member) -> None:
         """A member's connection is lost: it stays, and is not written to."""
-        for delivery in self._deliveries:
-            delivery.audience.pop(member, None)
+        self._fan_out.forget(member)
         self._newcomers.pop(member.connection, None)
         self.make_live(member)
 
     # Members that are behind
 
-    def fall_behind(self, member: Member) -> None:
-        """A member's transport takes nothing more: remembers where it is."""
+    def fall_behind(self, member: Member, reached: int | None = None) -> None:
+        """A member is not written to for now: remembers the seq that it has reached, by default the log's end."""
         if member.reader is not None:
             return
-        waiting = [delivery for delivery in self._deliveries if member in delivery.audience]
-        for delivery in waiting:
-            del delivery.audience[member]
-        reader = self._fall_back(member, waiting[0].before if waiting else self.head)
-        reader.missed = bool(waiting)
+        waited = self._fan_out.forget(member)
+        at_least = self.head if reached is None else reached
+        reader = self._fall_back(member, at_least if waited is None else waited)
+        reader.missed = waited is not None or reached is not None
         reader.skips = self.policy.slow_readers == "latest" and not self.policy.latest_only
 
     def _fall_back(self, member: Member, cursor: int) -> Reader:
@@ -279,53 +247,14 @@ class Room:
     def release(self, member: Member, cursor: int) -> None:
         """A member that was held has got all up to `cursor`; the rest is read for it."""
         reader = member.reader
-        if reader is not None:
-            reader.cursor = cursor
-            reader.held = False
-            self.catch_up(member)
-
-    def catch_up(self, member: Member) -> None:
-        """Reads a portion of the log for a member that is behind; makes it live when there is nothing to read."""
-        reader = member.reader
-        if reader is None or reader.held or member.connection.stalled:
+        if reader is None:
             return
-        if reader.cursor >= self.head:
-            self._caught_up(member, reader)
-            return
-        reader.held = True
-        after = max(reader.cursor, self.head - 1) if reader.skips else reader.cursor
-        answer = partial(self._deliver_portion, member, reader, after)
-        self._hub.broker.read(self.name, after, PORTION_EVENTS, PORTION_BYTES, answer)
-
-    def _caught_up(self, member: Member, reader: Reader) -> None:
-        self.make_live(member)
-        if reader.missed and member.announced:
-            count = MemberCount(self.count, self._hub.runtime.unix_ms())
-            member.connection.transport.send((EVENT, _encode(count)[:-1] + self.suffix))
-
-    def _deliver_portion(self, member: Member, reader: Reader, after: int, answer: Portion | BrokerError) -> None:
-        if member.reader is not reader:
-            return
-        if isinstance(answer, BrokerError):
-            self._hub.close_unavailable(member.connection)
-            return
+        reader.cursor = cursor
         reader.held = False
-        entries = [entry for entry in answer.entries if entry.seq <= self.head]
-        items = [self.item(entry.seq, entry.payload) for entry in entries]
-        if not answer.whole or after > reader.cursor:
-            items.insert(0, self._gap(entries[0].seq - 1 if entries else self.head))
-        reader.cursor = entries[-1].seq if entries else self.head
-        self._hub.counters.events_replayed += len(entries)
-        member.connection.transport.deliver(Batch(items))
-        if member.reader is reader and not member.connection.stalled:
-            if reader.cursor >= self.head:
-                self._caught_up(member, reader)
-            else:
-                self._hub.runtime.call_soon(partial(self.catch_up, member))
-
-    def _gap(self, seq: int) -> Item:
-        self._hub.counters.gaps += 1
-        return EVENT, _encode(Gap(self.name, self.epoch, seq))
+        if cursor >= self.head and not reader.missed and not member.connection.stalled:
+            self.make_live(member)
+        else:
+            self._hub.catch_up.later(member)
 
     # What is published
 
@@ -370,9 +299,7 @@ class Room:
             self.open(self._flush_opened)
             return
         flight = Flight(self, self._pending, self._newcomers)
-        self._pending = []
-        if flight.newcomers:
-            self._newcomers = {}
+        self._pending, self._newcomers = [], {}
         self._flights.append(flight)
         drafts = [publication for publication in flight.publications if publication.keep]
         if not drafts:
@@ -395,18 +322,22 @@ class Room:
 
     def land(self) -> None:
         """Delivers the flights that have their answer, in their order."""
+        if self._landing:  # a publisher that was told has published more: that lands behind this
+            return
+        self._landing = True
         flights = self._flights
         while flights:
-            answer = flights[0].answer
-            if answer is None:
-                return
-            flight = flights.popleft()
+            flight = flights[0]
+            if flight.answer is None:
+                break
             try:
-                self._land(flight, answer)
+                self._land(flight, flight.answer)
             except Exception:  # one room's failure must not take others along
                 log.exception("events of a room could not be delivered: room=%r", self.name)
+            flights.popleft()
             for callback in flight.landed:
                 callback(None)
+        self._landing = False
         if not self.members:
             self.close_unused()
 
@@ -419,18 +350,16 @@ class Room:
         if batch.items:
             for connection in flight.leavers:
                 connection.transport.deliver(personal.get(connection, batch))
-            self._fan_out(batch, personal, before)
+            self._deliver(batch, personal, before)
         for publication in flight.publications:
             if publication.confirm and publication.seq is not None and not publication.repeated:
                 self.receipts.begin(self, publication, publication.seq, self._hub)
 
-    def _fan_out(self, batch: Batch, personal: dict[Connection, Batch], before: int) -> None:
+    def _deliver(self, batch: Batch, personal: dict[Connection, Batch], before: int) -> None:
         members = self.members
         self._hub.counters.events_delivered += len(batch.items) * (len(members) - self._behind)
-        if self._deliveries or len(members) > self._hub.config.rooms.fanout_slice:
-            self._deliveries.append(_Delivery(batch, personal, self._live(), before))
-            if len(self._deliveries) == 1:
-                self._advance()
+        if self._fan_out.takes(len(members)):
+            self._deliver_in_slices(batch, personal, before)
         elif personal or self._behind:
             for member in self._live():
                 connection = member.connection
@@ -438,6 +367,14 @@ class Room:
         else:
             for member in members:
                 member.connection.transport.deliver(batch)
+
+    def _deliver_in_slices(self, batch: Batch, personal: dict[Connection, Batch], before: int) -> None:
+        if not self._fan_out.full:
+            self._fan_out.begin(batch, personal, self._live(), before)
+            return
+        for member in self._live():
+            self.fall_behind(member, before)
+            self._hub.catch_up.later(member)
 
     def _live(self) -> dict[Member, None]:
         """Those at the log's end; the others are noted to miss what is not kept."""
@@ -450,15 +387,3 @@ class Room:
             else:
                 member.reader.missed = True
         return live
-
-    def _advance(self) -> None:
-        """Writes one slice and leaves the rest to the next turn, so that other rooms and heartbeats keep running."""
-        first = self._deliveries[0]
-        size = sum(len(payload) for _, payload in first.batch.items)
-        try:
-            first.advance(max(1, min(self._hub.config.rooms.fanout_slice, SLICE_BYTES // max(size, 1))))
-        finally:  # whatever one member's transport does, the others are written to
-            if not first.audience:
-                self._deliveries.popleft()
-            if self._deliveries:
-                self._hub.runtime.call_soon(self._advance)

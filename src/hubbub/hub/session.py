@@ -23,7 +23,7 @@ class Session:
     """One client.
 
     Attributes:
-        id: names it in what is stored; never shown to anybody.
+        id: names it in what is stored; the token begins with it.
         token: with which the client comes back.
         correlation_id: the id of its first connection.
         connection: the present one; None while it is away.
@@ -41,6 +41,13 @@ class Session:
         self.members: dict[Member, float] = {}
         self.usernames: dict[str, str] = {}
         self.away_since = 0.0
+
+    def remember(self, room: str, username: str, most: int) -> None:
+        """Notes under which name it is in a room, in the room joined last at the end; forgets the first of too many."""
+        self.usernames.pop(room, None)
+        self.usernames[room] = username
+        while len(self.usernames) > most:
+            del self.usernames[next(iter(self.usernames))]
 
     def claim(self, room: Room) -> Member | None:
         """Takes what it was in a room out of the memberships that wait."""
@@ -70,24 +77,25 @@ class Sessions:
         self._life = ""
         self._started = runtime.monotonic()
         self._graces: deque[tuple[float, Session]] = deque()
-        self._ends: deque[tuple[float, Session]] = deque()
+        self._away: dict[Session, None] = {}
 
     def attach(self, connection: Connection, token: str) -> Connection | None:
         """Gives a connection the session of its token, or a new one; returns the connection that it replaces."""
-        session = self._known(token) or self._new(connection)
+        session = self._known(token, connection) or self._new(connection)
+        self._away.pop(session, None)
         self._sessions[session.id] = session
         replaced, session.connection = session.connection, connection
         connection.session = session
         return replaced
 
-    def _known(self, token: str) -> Session | None:
+    def _known(self, token: str, connection: Connection) -> Session | None:
         id, _, rest = token.partition(".")
         life, _, signature = rest.partition(".")
         if not compare_digest(self._sign(id, life).encode(), signature.encode(errors="replace")):
             return None
         session = self._sessions.get(id)
         if session is None and life != self._life and not self._forgotten(self._started):
-            session = Session(id, token, id)
+            session = Session(id, token, connection.id)
         return session
 
     def _forgotten(self, since: float) -> bool:
@@ -115,19 +123,17 @@ class Sessions:
         if session.connection is connection:
             session.connection = None
             session.away_since = now
-            self._ends.append((now + self._settings.session_seconds, session))
-            while len(self._ends) > self._settings.max_sessions:
-                self._end(self._ends.popleft()[1])
+            self._away[session] = None
+            if len(self._away) > self._settings.max_sessions:
+                self._end(next(iter(self._away)))
 
     def tick(self) -> None:
         """Ends what has waited long enough."""
         now = self._runtime.monotonic()
         while self._graces and self._graces[0][0] <= now:
             self.give_up(self._graces.popleft()[1], now)
-        while self._ends and self._ends[0][0] <= now:
-            session = self._ends.popleft()[1]
-            if self._forgotten(session.away_since):
-                self._end(session)
+        while self._away and self._forgotten(next(iter(self._away)).away_since):
+            self._end(next(iter(self._away)))
 
     def give_up(self, session: Session, until: float = inf) -> None:
         """Ends the memberships that have waited long enough, or all."""
@@ -136,6 +142,6 @@ class Sessions:
             self._leave(member)
 
     def _end(self, session: Session) -> None:
-        if session.connection is None:
-            self.give_up(session)
-            self._sessions.pop(session.id, None)
+        del self._away[session]
+        del self._sessions[session.id]
+        self.give_up(session)

@@ -114,6 +114,7 @@ class AsgiTransport:
         await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
         client, session = scope.get("client"), session_of(scope.get("query_string", b""))
         self._connection = self._hub.open(endpoint, self, (client[0], client[1]) if client else None, session)
+        self._hub.opened(self._connection)
         tasks = [self._loop.create_task(work) for work in (self._read(receive), self._write(), self._ending.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -163,8 +164,9 @@ class AsgiTransport:
             self._put(batch.encode(self._codec), batch.items)
 
     def send(self, item: Item) -> None:
+        was_full = self._full
         self._put(self._codec.encode((item,)), (item,))
-        if self._outgoing_bytes > MOST_TIMES_BUFFERED * self._hub.config.limits.max_buffered_bytes:
+        if was_full and self._outgoing_bytes > MOST_TIMES_BUFFERED * self._hub.config.limits.max_buffered_bytes:
             self._loop.call_soon(self._hub.close_slow, self._connection)
 
     def waiting(self) -> int:

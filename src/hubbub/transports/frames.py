@@ -200,6 +200,7 @@ class HubTransport(FrameProtocol):
         """Introduces the connection to the hub; the first event leaves in one write with the bytes before it."""
         self._preface = preface
         self._connection = self._hub.open(endpoint, self, remote, session)
+        self._hub.opened(self._connection)
         if self._preface:
             self._socket.write(self._take_preface())
 
