@@ -71,7 +71,7 @@ def open_tab(context: BrowserContext) -> Iterator[OpenTab]:
             page.clock.install(time=0)
             page.clock.pause_at(1000)
         if script:
-            page.route_web_socket("**/ws", script.accept)
+            page.route_web_socket("**/ws?session=*", script.accept)
         tabs.append(Tab(page))
         return tabs[-1]
 

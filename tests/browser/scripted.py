@@ -18,6 +18,7 @@ class ScriptedServer:
         commands: what was received, in order.
         members: who is in every room beside who joins, first of all.
         seq: the position of every room.
+        missed: what a join is answered with, beside the usual.
         mute: messages get no answer.
     """
 
@@ -26,31 +27,47 @@ class ScriptedServer:
         self.commands: list[dict[str, Any]] = []
         self.members: list[str] = []
         self.seq = 0
+        self.missed: dict[str, Any] = {}
         self.mute = False
 
     @property
     def received(self) -> list[str]:
-        """The types of the commands."""
-        return [command["type"] for command in self.commands]
+        """The types of the commands, but for those of which the user knows nothing."""
+        return [command["type"] for command in self.commands if command["type"] not in ("ack", "receipts")]
+
+    def all(self, type: str) -> list[dict[str, Any]]:
+        """The commands of a type."""
+        return [command for command in self.commands if command["type"] == type]
 
     def accept(self, socket: WebSocketRoute) -> None:
         self.sockets.append(socket)
         socket.on_message(self.receive)
+        self.send("connected", session="a session")
 
     def receive(self, message: str | bytes) -> None:
         command = json.loads(message)
         self.commands.append(command)
         if command["type"] == "join":
             members = [*self.members, command["username"]]
-            position = {"epoch": "e", "seq": self.seq, "count": len(members)}
-            self.send("room_info", id=command["id"], room=command["room"], members=members, **position)
+            place = {"epoch": "e", "seq": self.seq, "head": self.seq, "recovered": None, "messages": []}
+            info = {"members": members, "count": len(members), **place, **self.missed}
+            self.send("room_info", id=command["id"], room=command["room"], **info)
         elif command["type"] == "message" and not self.mute:
-            self.seq += 1
-            self.send("ok", id=command["id"], seq=self.seq)
-            self.say("ada", command["text"])
+            self.take(command)
+
+    def take(self, command: dict[str, Any]) -> None:
+        """Keeps a message."""
+        self.send("ok", id=command["id"], seq=self.seq + 1)
+        self.say("ada", command["text"], messageId=command["messageId"])
 
     def say(self, username: str, text: str, **fields: Any) -> None:
-        self.send("message", username=username, text=text, messageId="m", seq=self.seq, **fields)
+        self.seq += 1
+        self.send(**self.message(username, text, self.seq, **fields))
+
+    def message(self, username: str, text: str, seq: int, **fields: Any) -> dict[str, Any]:
+        """A message's event."""
+        said = {"type": "message", "timestamp": SAID_AT_MS, "username": username, "text": text}
+        return {**said, "messageId": str(seq), "seq": seq, **fields}
 
     def send(self, type: str, **fields: Any) -> None:
         self.sockets[-1].send(json.dumps({"type": type, "timestamp": SAID_AT_MS, **fields}))

@@ -25,6 +25,7 @@ class Tab:
         self.refusal = page.get_by_role("alert")
         self.title = page.get_by_role("heading", level=1)
         self.status = page.get_by_role("status")
+        self.retry = page.locator("#retry")
         self.countdown = page.locator("#countdown")
         self.rooms = page.get_by_role("navigation", name="Rooms").get_by_role("link")
         self.members = page.get_by_role("region", name="Here").get_by_role("listitem")

@@ -6,7 +6,7 @@ import { $, show, showRooms } from "./view.js";
 const LONGEST_NAME = 30;
 const LONGEST_ROOM = 50;
 
-let state = states.start();
+let state = states.start(load(tab, "mine"));
 let socket = null;
 let lastId = 0;
 let typedAt = -Infinity;
@@ -17,7 +17,9 @@ function change(next) {
   state = next;
   show(state, before, Date.now());
   if (state.room !== before.room) listRooms();
+  if (["session", "own", "sent"].some((part) => state[part] !== before[part])) save(tab, "mine", states.stored(state));
   if (state.returned.length) giveBack();
+  sendDue();
   schedule();
 }
 
@@ -27,10 +29,15 @@ function giveBack() {
   state = { ...state, returned: [] };
 }
 
-// The storage. A tab's name outlives a reload; a browser's name and rooms outlive the tab.
+// The storage. A tab's name, session and messages outlive a reload; a browser's name and rooms outlive the tab.
 
-const tab = () => sessionStorage;
-const browser = () => localStorage;
+function tab() {
+  return sessionStorage;
+}
+
+function browser() {
+  return localStorage;
+}
 
 function load(storage, key) {
   try {
@@ -62,7 +69,7 @@ function listRooms() {
 
 function connect() {
   if (socket) return;
-  const opening = new WebSocket(states.socketUrl(location.href));
+  const opening = new WebSocket(states.socketUrl(location.href, state.session));
   socket = opening;
   const unlessLeft = (act) => (event) => socket === opening && act(event);
   opening.onopen = unlessLeft(() => {
@@ -82,7 +89,27 @@ function send(command) {
 }
 
 function sendJoin() {
-  send({ type: "join", id: state.joinId, room: state.room, username: state.name });
+  send(states.join(state));
+}
+
+/** What has waited for its turn or its time. */
+function sendDue() {
+  const now = Date.now();
+  const message = states.nextMessage(state);
+  const seq = states.nextAck(state);
+  if (now >= state.rejoinAt) {
+    state = { ...state, rejoinAt: Infinity };
+    sendJoin();
+  }
+  if (message && now >= state.resendAt) {
+    const { messageId, room, text } = message;
+    state = states.flying(state, ++lastId, messageId);
+    send({ type: "message", id: lastId, room, messageId, text });
+  }
+  if (seq && now >= states.ackAt(state)) {
+    state = states.acknowledged(state, seq, now);
+    send({ type: "ack", room: state.room, seq });
+  }
 }
 
 function onEvent(event) {
@@ -94,6 +121,7 @@ function onEvent(event) {
 function onJoined() {
   history.replaceState(null, "", `#${encodeURIComponent(state.room)}`);
   save(browser, "rooms", rooms().join("\n"));
+  send({ type: "receipts", id: ++lastId, room: state.room });
 }
 
 // What the user does
@@ -117,10 +145,14 @@ function leave() {
 
 function say() {
   const text = $("text").value.trim();
-  if (!state.joined || !text) return;
-  send({ type: "message", id: ++lastId, text });
+  if (!states.maySay(state) || !text) return;
   $("text").value = "";
-  change(states.said(state, lastId, text));
+  change(states.said(state, newMessageId(), text));
+}
+
+/** Not crypto.randomUUID, which pages have not that came over plain HTTP. */
+function newMessageId() {
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }
 
 function type() {
@@ -148,7 +180,7 @@ function followAddress() {
 
 function wake() {
   if (state.status === "waiting" && Date.now() >= state.retryAt) connect();
-  else change(states.elapsed(state, Date.now()));
+  else change(states.elapsed(states.looked(state, !document.hidden), Date.now()));
 }
 
 /** One timer for all: the next thing that is due, or the countdown's next second. */

@@ -1,11 +1,16 @@
 // Draws the chat page's state into the DOM. What people wrote gets there as textContent, never as HTML.
-import { LONGEST_LOG } from "./state.js";
+import { LONGEST_LOG, maySay, seenBy } from "./state.js";
 
 const NEAR_END_PIXELS = 40; // who has scrolled further up reads, and is not pulled down
+const MOST_NAMES = 3; // of those who have seen a message
 const time = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const fullTime = new Intl.DateTimeFormat(undefined, { dateStyle: "long", timeStyle: "medium" });
 
+const SENDING = { textContent: "Sending…" };
+const seen = element("p", { className: "seen", ariaLive: "off" });
+
 let atEnd = true;
+let lastKey = 0; // of the lines that are drawn
 
 /** The element with this id. */
 export const $ = (id) => document.getElementById(id);
@@ -20,7 +25,12 @@ export function show(state, before, now) {
   showConnection(state, now);
   if (state.room !== before.room) showRoom(state);
   if (state.members !== before.members || state.count !== before.count) showMembers(state);
-  if (state.logs !== before.logs || state.room !== before.room) showLog(state, state.room !== before.room);
+  if (["logs", "sent", "room"].some((part) => state[part] !== before[part])) {
+    showLog(state, state.room !== before.room);
+    showSeen(seenBy(state));
+    showSending(state);
+    stayAtEnd();
+  }
   if (state.typing !== before.typing) $("typing").textContent = typingLine([...state.typing.keys()]);
 }
 
@@ -34,14 +44,16 @@ export function showRooms(rooms, current) {
   $("rooms").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
-function showConnection({ status, joined, why, retryAt }, now) {
+function showConnection(state, now) {
+  const { status, joined, why, retryAt, replaced } = state;
   const said = { online: joined ? "Connected" : "Joining…", connecting: why || "Connecting…" }[status] ?? why;
   const seconds = Math.max(Math.ceil((retryAt - now) / 1000), 0);
   setText($("status"), said);
   setText($("countdown"), status === "waiting" ? `Next try in ${seconds} s` : "");
   $("dot").className = status;
   $("retry").hidden = status !== "waiting" && status !== "stopped";
-  $("send").disabled = !joined;
+  setText($("retry"), replaced ? "Continue here" : "Try now");
+  $("send").disabled = !maySay(state);
 }
 
 function showRoom({ room }) {
@@ -61,16 +73,32 @@ function showMembers({ joined, members, count }) {
 
 /** Appends the lines that are not there yet: a line that is drawn again would be read out again. */
 function showLog({ logs, room }, anotherRoom) {
-  const log = $("log");
+  const lines = $("lines");
   if (anotherRoom) {
-    log.replaceChildren();
+    lines.replaceChildren();
+    lastKey = 0;
     atEnd = true;
   }
-  const shown = Number(log.lastElementChild?.dataset.key ?? 0);
   const entries = logs.get(room)?.entries ?? [];
-  log.append(...entries.filter(({ key }) => key > shown).map(line));
-  while (log.childElementCount > LONGEST_LOG) log.firstElementChild.remove();
-  stayAtEnd();
+  lines.append(...entries.filter(({ key }) => key > lastKey).map(line));
+  lastKey = entries.at(-1)?.key ?? 0;
+  while (lines.childElementCount > LONGEST_LOG) lines.firstElementChild.remove();
+}
+
+/** Says under our last message who has seen it; not aloud. */
+function showSeen({ key, names }) {
+  const more = names.length > MOST_NAMES ? ` +${names.length - MOST_NAMES}` : "";
+  setText(seen, `Seen by ${names.slice(0, MOST_NAMES).join(", ")}${more}`);
+  seen.title = names.join(", ");
+  if (names.length) $("lines").querySelector(`[data-key="${key}"]`)?.after(seen);
+  else seen.remove();
+}
+
+/** What has not come back from the server stands behind what has. */
+function showSending({ sent, room, name }) {
+  const messages = [...sent.values()].filter((message) => message.room === room);
+  const lines = messages.map(({ text }) => message("message own sending", name, element("time", SENDING), text));
+  $("sending").replaceChildren(...lines);
 }
 
 function stayAtEnd() {
@@ -78,16 +106,20 @@ function stayAtEnd() {
 }
 
 function line({ key, username, text, timestamp, own }) {
-  const words = element("p", { textContent: text, dir: "auto" });
   const entry = username === undefined
-    ? element("div", { className: "notice" }, words, when(timestamp))
-    : element("div", { className: own ? "message own" : "message" }, by(username, timestamp), words);
+    ? element("div", { className: "notice" }, words(text), when(timestamp))
+    : message(own ? "message own" : "message", username, when(timestamp), text);
   entry.dataset.key = key;
   return entry;
 }
 
-function by(username, timestamp) {
-  return element("p", { className: "by" }, element("bdi", { textContent: username }), when(timestamp));
+function message(className, username, time, text) {
+  const by = element("p", { className: "by" }, element("bdi", { textContent: username }), time);
+  return element("div", { className }, by, words(text));
+}
+
+function words(text) {
+  return element("p", { textContent: text, dir: "auto" });
 }
 
 function when(timestamp) {
