@@ -19,6 +19,7 @@ class ScriptedServer:
         members: who is in every room beside who joins, first of all.
         seq: the position of every room.
         missed: what a join is answered with, beside the usual.
+        refusal: the error that answers joins, if any.
         mute: messages get no answer.
     """
 
@@ -28,6 +29,7 @@ class ScriptedServer:
         self.members: list[str] = []
         self.seq = 0
         self.missed: dict[str, Any] = {}
+        self.refusal: dict[str, Any] = {}
         self.mute = False
 
     @property
@@ -47,7 +49,9 @@ class ScriptedServer:
     def receive(self, message: str | bytes) -> None:
         command = json.loads(message)
         self.commands.append(command)
-        if command["type"] == "join":
+        if command["type"] == "join" and self.refusal:
+            self.send("error", id=command["id"], **self.refusal)
+        elif command["type"] == "join":
             members = [*self.members, command["username"]]
             place = {"epoch": "e", "seq": self.seq, "head": self.seq, "recovered": None, "messages": []}
             info = {"members": members, "count": len(members), **place, **self.missed}

@@ -34,7 +34,9 @@ class Tab:
         self.texts = log.locator(".message > p:last-child")
         self.senders = log.locator(".message bdi")
         self.times = log.locator(".message time")
-        self.own = log.locator(".own > p:last-child")
+        self.own = log.locator(".own:not(.sending) > p:last-child")
+        self.sending = log.locator(".sending > p:last-child")
+        self.seen = log.locator(".seen")
         self.notices = log.locator(".notice p")
         self.foreign = page.locator("img[src=x], script:not([src])")
         self.typing = page.locator("#typing")
@@ -65,6 +67,25 @@ class Tab:
     def go(self, room: str) -> None:
         self.page.get_by_label("Another room").fill(room)
         self.page.get_by_role("button", name="Go").click()
+
+    def look_away(self) -> None:
+        """Another tab comes in front of it."""
+        self._show(hidden=True)
+
+    def look_back(self) -> None:
+        """It is in front again."""
+        self._show(hidden=False)
+
+    def _show(self, *, hidden: bool) -> None:
+        script = "hidden => Object.defineProperty(document, 'hidden', { configurable: true, value: hidden })"
+        self.page.evaluate(script, hidden)
+        self.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+    def duplicate(self) -> Tab:
+        """A tab that begins with all that this one stores."""
+        with self.page.expect_popup() as popup:
+            self.page.evaluate("() => void open(location.href)")
+        return Tab(popup.value)
 
     def run(self, function: str, *arguments: Any) -> Any:
         """Calls one of the page's own functions."""
