@@ -12,11 +12,11 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from hubbub.codes import GOING_AWAY, INVALID_DATA, MALFORMED, NORMAL, REMOVED, REPLACED
+from hubbub.codes import GOING_AWAY, INVALID_DATA, MALFORMED, NORMAL, REMOVED, REPLACED, TRY_AGAIN_LATER
 from hubbub.errors import ConfigError, HandshakeError, PeerError
 from hubbub.wire.codec import JSON_SUBPROTOCOL
 from hubbub.wire.handshake import encode_request, read_accept
@@ -28,7 +28,11 @@ JITTER: Final = 0.3
 CONNECT_SECONDS: Final = 10.0
 LONGEST_EVENT_BYTES: Final = 1 << 24
 READ_BYTES: Final = 1 << 16
+HISTORY: Final = 50
 FINAL_CODES: Final = frozenset((NORMAL, GOING_AWAY, MALFORMED, REMOVED, REPLACED))
+
+
+MISSING: Final = "! Some messages may be missing here"
 
 
 class Closed(Exception):
@@ -72,6 +76,11 @@ def socket_url(url: str) -> str:
         raise ConfigError(f"{url!r} is not a URL such as ws://localhost:8080/ws")
     path = parts.path if parts.path not in ("", "/") else "/ws"
     return parts._replace(scheme=scheme, path=path, fragment="").geturl()
+
+
+def with_session(url: str, session: str) -> str:
+    """The WebSocket's URL for a session; an empty one asks for a new one."""
+    return f"{url}{'&' if urlsplit(url).query else '?'}session={quote(session)}"
 
 
 class ClientSocket:
@@ -157,13 +166,15 @@ def describe(event: dict[str, Any]) -> str | None:
             line = f"* {name} left ({count} here)"
         case {"type": "error" | "warning", "message": message}:
             line = f"! {message}"
+        case {"type": "gap"}:
+            line = MISSING
         case _:
             return None
     return "".join(character if character.isprintable() else "�" for character in line)
 
 
 class TerminalChat:
-    """One person in one room.
+    """One person in one room, across connections.
 
     Args:
         url: the server's WebSocket.
@@ -178,6 +189,12 @@ class TerminalChat:
         self._socket: ClientSocket | None = None
         self._attempt = 0
         self._joined = asyncio.Event()
+        self._session = ""
+        self._since: dict[str, Any] | None = None
+        self._prefix = os.urandom(8).hex()
+        self._said = 0
+        self._unanswered: dict[int, str] = {}
+        self._answered = asyncio.Event()
 
     async def run(self, lines: asyncio.StreamReader) -> None:
         """Talks until the lines end or the server says that it is over."""
@@ -199,14 +216,24 @@ class TerminalChat:
                 self._show("! that line is too long")
                 continue
             if not line:
-                return
+                break
             text = line.decode(errors="replace").strip()
             if not text:
                 continue
+            self._said += 1
+            self._unanswered[self._said] = text
             if self._socket is None:
-                self._show("! not connected; say it again later")
+                self._show("! not connected; it is sent later")
             else:
-                self._socket.send({"type": "message", "text": text})
+                self._say(self._socket, self._said)
+        while self._unanswered:
+            self._answered.clear()
+            await self._answered.wait()
+
+    def _say(self, socket: ClientSocket, number: int) -> None:
+        """Sends a message, perhaps again: the server knows it by its messageId."""
+        message_id = f"{self._prefix}-{number}"
+        socket.send({"type": "message", "id": number, "messageId": message_id, "text": self._unanswered[number]})
 
     async def _listen(self) -> None:
         while True:
@@ -228,21 +255,49 @@ class TerminalChat:
             await asyncio.sleep(delay)
 
     async def _converse(self) -> None:
-        socket = await ClientSocket.connect(self._url)
-        socket.send({"type": "join", "room": self._room, "username": self._username})
+        socket = await ClientSocket.connect(with_session(self._url, self._session))
+        # Who comes for the first time sees what is said from now on.
+        place = {"since": self._since, "history": HISTORY} if self._since else {}
+        socket.send({"type": "join", "room": self._room, "username": self._username, **place})
         try:
             async for event in socket.events():
-                if event.get("type") == "room_info":
-                    self._socket, self._attempt = socket, 0
-                    self._joined.set()
-                elif event.get("type") == "error" and self._socket is None:
-                    raise ConfigError(event["message"])
-                line = describe(event)
-                if line is not None:
-                    self._show(line)
+                self._take(socket, event)
         finally:
             self._socket = None
             await socket.close()
+
+    def _take(self, socket: ClientSocket, event: dict[str, Any]) -> None:
+        line = describe(event)
+        if line is not None and (self._socket or event.get("type") != "error"):
+            self._show(line)
+        match event:
+            case {"type": "connected", "session": session}:
+                self._session = session
+            case {"type": "room_info", "epoch": epoch, "seq": seq}:
+                self._enter(socket, event)
+                self._since = {"epoch": epoch, "seq": seq}
+            case {"type": "error", "message": message, "retryAfter": _} if self._socket is None:
+                raise Closed(TRY_AGAIN_LATER, message)
+            case {"type": "error", "message": message} if self._socket is None:
+                raise ConfigError(message)
+            case {"type": "ok" | "error", "id": number}:
+                self._unanswered.pop(number, None)
+                self._answered.set()
+            case {"type": "gap", "epoch": epoch, "seq": seq}:
+                self._since = {"epoch": epoch, "seq": seq}
+            case {"type": "message", "seq": seq} if self._since:
+                self._since["seq"] = seq
+
+    def _enter(self, socket: ClientSocket, info: dict[str, Any]) -> None:
+        """Shows what was missed, and says what had no answer."""
+        self._socket, self._attempt = socket, 0
+        self._joined.set()
+        if info.get("recovered") is False:
+            self._show(MISSING)
+        for event in info.get("messages", ()):
+            self._take(socket, event)
+        for number in self._unanswered:
+            self._say(socket, number)
 
 
 async def chat(url: str, room: str, username: str) -> None:

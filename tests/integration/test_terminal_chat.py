@@ -1,6 +1,7 @@
 """`hubbub chat`, from a terminal that is a pair of pipes: joins, talks, listens, leaves, comes back."""
 
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import pytest
 
 from tests.conftest import Servers
 from tests.support.chatter import Chatter, chatting
-from tests.support.server import Server, free_port, serve
+from tests.support.server import FAST, Server, free_port, serve
 from tests.support.terminal import HUBBUB, SECONDS, Terminal, run, terminal, variables
 
 
@@ -130,9 +131,47 @@ def test_it_comes_back_after_the_server_restarts(tmp_path: Path) -> None:
             while (line := ada.line()).startswith("! "):
                 assert re.fullmatch(r"! .*; next try in \d+ s", line)
             assert line == "* lobby: 1 here: ada"
+            assert ada.line() == "! Some messages may be missing here"
             ada.type("I am back")
             assert ada.line() == "ada: I am back"
             assert ada.end() == 0
+
+
+def skip_tries(ada: Terminal) -> str:
+    """The next line that is not about a try to connect."""
+    while "next try in" in (line := ada.line()):
+        pass
+    return line
+
+
+def test_what_was_said_without_it_is_printed_in_order_when_it_is_back(tmp_path: Path) -> None:
+    kept = ("--broker", f"sqlite:///{tmp_path / 'chat.db'}")
+    with serve(tmp_path, FAST, *kept) as first, chat(f"{first.ws}/ws", "lobby") as ada:
+        ada.line()
+        ada.type("before")
+        assert ada.line() == "ada: before"
+        first.stop(signal.SIGKILL)
+        assert "next try in" in ada.line()
+        with serve(tmp_path, FAST, *kept, port=first.port), chatting(f"{first.ws}/ws") as bob:
+            bob.join("lobby", "bob")
+            for text in ("one", "two"):
+                bob.send(type="message", text=text)
+            assert skip_tries(ada).startswith("* lobby: ")
+            assert [ada.line(), ada.line()] == ["bob: one", "bob: two"]
+
+
+def test_what_is_typed_without_a_server_is_said_once_when_it_is_back(tmp_path: Path) -> None:
+    kept = ("--broker", f"sqlite:///{tmp_path / 'chat.db'}")
+    with serve(tmp_path, FAST, *kept) as first, chat(f"{first.ws}/ws", "lobby") as ada:
+        ada.line()
+        first.stop(signal.SIGKILL)
+        assert "next try in" in ada.line()
+        for text in ("one", "two"):
+            ada.type(text)
+        with serve(tmp_path, FAST, *kept, port=first.port), chatting(f"{first.ws}/ws") as bob:
+            assert ada.end() == 0
+            said = bob.ask(type="join", room="lobby", username="bob", history=9)["messages"]
+            assert [event["text"] for event in said] == ["one", "two"]
 
 
 def test_it_waits_for_a_server_that_is_not_there_yet() -> None:
