@@ -187,6 +187,14 @@ def test_a_count_stands_for_names_that_are_not_known_any_more(
     expect(tab.members).to_have_text(["ada", "and 1499 more"])
 
 
+def test_a_small_room_is_asked_for_the_names_behind_a_count(alone: Tab, script: ScriptedServer, room: str) -> None:
+    script.send("member_count", memberCount=3)
+    expect(alone.count).to_have_text("3")
+    (asked,) = script.all("presence")
+    script.send("ok", id=asked["id"], room=room, members=["bob", "ada", "eve"], count=3)
+    expect(alone.members).to_have_text(["bob", "ada", "eve"])
+
+
 def test_typing_is_shown_to_the_other_only_and_for_three_seconds(
     server: Server, open_tab: OpenTab, room: str, ada: Tab
 ) -> None:

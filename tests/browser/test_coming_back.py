@@ -271,7 +271,7 @@ def test_a_reload_asks_who_has_seen_it(ada: Tab, bob: Tab) -> None:
 def test_many_who_have_seen_it_are_counted(alone: Tab, script: ScriptedServer, room: str) -> None:
     alone.say("one")
     expect(alone.own).to_have_text(["one"])
-    for name in ("bob", "eve", "ada", "joe", "kim", "lea"):
+    for name in ("bob", "eve", "ada", "", "joe", "kim", "lea"):
         script.send("seen", username=name, seq=1, room=room)
     expect(alone.seen).to_have_text("Seen by bob, eve, joe +2")
 

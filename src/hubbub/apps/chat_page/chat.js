@@ -92,6 +92,11 @@ function sendJoin() {
   send(states.join(state));
 }
 
+/** Asks about the room; the answer is an `ok`. */
+function ask(type, fields = {}) {
+  send({ type, id: ++lastId, room: state.room, ...fields });
+}
+
 /** What has waited for its turn or its time. */
 function sendDue() {
   const now = Date.now();
@@ -116,12 +121,13 @@ function onEvent(event) {
   change(states.receive(state, event, Date.now()));
   if (state.refusal) leave();
   else if (event.type === "room_info" && event.id === state.joinId) onJoined();
+  else if (state.joined && states.asksWho(event)) ask("presence", { limit: states.MOST_MEMBERS });
 }
 
 function onJoined() {
   history.replaceState(null, "", `#${encodeURIComponent(state.room)}`);
   save(browser, "rooms", rooms().join("\n"));
-  send({ type: "receipts", id: ++lastId, room: state.room });
+  ask("receipts");
 }
 
 // What the user does

@@ -4,6 +4,7 @@
 export const TYPING_EVERY_MS = 2000; // how often `typing` is sent while keys are pressed
 export const TYPING_SHOWN_MS = 3000; // one missed `typing` does not make it flicker
 export const LONGEST_LOG = 500; // lines kept of a room: a day's talk of a few people
+export const MOST_MEMBERS = 200; // that are listed by name, as in room_info
 export const HISTORY = 50; // messages that are asked for where we go by no position
 export const MOST_ROOMS = 12; // visited rooms that are remembered
 
@@ -206,6 +207,11 @@ export function nextWake(state, now) {
   return Math.max(Math.min(...times) - now, 0);
 }
 
+/** Whether an event tells of comings and goings without names, and the room is small enough to ask for them. */
+export function asksWho({ type, memberCount }) {
+  return type === "member_count" && memberCount <= MOST_MEMBERS;
+}
+
 /** Our last message in the room, by the `key` of its line, and the names of those who have seen it. */
 export function seenBy({ logs, room, name }) {
   const { entries = [], seen = [] } = logs.get(room) ?? {};
@@ -249,8 +255,8 @@ function receiveInRoom(state, event, now) {
       return noted(
         { ...silent(state, username), members: less(state.members, username), count: event.memberCount },
         `${username} left`, timestamp);
-    case "member_count": // comings and goings have no names any more: who else is here, we cannot know
-      return { ...state, members: [state.name], count: event.memberCount };
+    case "member_count":
+      return { ...state, members: asksWho(event) ? state.members : [state.name], count: event.memberCount };
     default:
       return state;
   }
@@ -284,13 +290,16 @@ function kept(state, seq) {
 }
 
 /** An answer about the room, which may not be ours any more. */
-function told(state, { room, readers }) {
-  return state.joined && readers && room === state.room ? saw(state, readers) : state;
+function told(state, { room, readers, members, count }) {
+  if (!state.joined || room !== state.room) return state;
+  if (readers) return saw(state, readers);
+  return members ? { ...state, members, count } : state;
 }
 
 function saw(state, readers) {
   const seen = new Map(state.logs.get(state.room).seen);
-  for (const { username, seq } of readers) seen.set(username, Math.max(seq, seen.get(username) ?? 0));
+  const named = readers.filter(({ username }) => username); // not those who only listen
+  for (const { username, seq } of named) seen.set(username, Math.max(seq, seen.get(username) ?? 0));
   return changed(state, { seen });
 }
 
