@@ -286,6 +286,17 @@ def test_what_comes_is_acknowledged_once_a_second(alone: Tab, script: ScriptedSe
     assert acks == [(room, 1), (room, 5)]
 
 
+def test_what_comes_out_of_view_is_acknowledged_when_it_is_looked_at(alone: Tab, script: ScriptedServer) -> None:
+    alone.look_away()
+    script.say("eve", "one")
+    expect(alone.texts).to_have_count(1)
+    alone.page.clock.run_for(5000)
+    assert script.all("ack") == []
+    alone.look_back()
+    alone.page.clock.run_for(1)
+    assert [command["seq"] for command in script.all("ack")] == [1]
+
+
 # Two tabs with one session
 
 
