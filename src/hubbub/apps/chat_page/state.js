@@ -226,7 +226,7 @@ export function seenBy({ logs, room, name }) {
 export function receive(state, event, now) {
   switch (event.type) {
     case "connected":
-      return { ...state, session: event.session };
+      return { ...state, session: event.session ?? "" };
     case "room_info":
       return event.id === state.joinId ? entered(state, event, now) : state;
     case "ok":
