@@ -136,7 +136,9 @@ export function acknowledged(state, seq, now) {
 export function lost(state, code, reason, now, random) {
   const next = { ...outside(state), openedAt: 0, flight: null };
   if (code === REPLACED) {
-    return { ...next, status: "stopped", why: "This chat went on in another tab", replaced: true, session: "", attempt: 0 };
+    return {
+      ...next, status: "stopped", why: "This chat went on in another tab", replaced: true, session: "", attempt: 0,
+    };
   }
   if (FINAL.has(code)) return { ...next, status: "stopped", why: explain(FINAL.get(code), reason), attempt: 0 };
   const attempt = state.openedAt && now - state.openedAt >= HELD_MS ? 0 : state.attempt;
