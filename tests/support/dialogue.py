@@ -82,12 +82,13 @@ class Stage:
 
     def _connect(self, client: str, request: Step, stack: ExitStack) -> None:
         peer = self._peers[client] = stack.enter_context(Peer(self._port))
-        path, offered = request.get("path", "/ws"), tuple(request.get("subprotocols", ()))
+        path, offered = str(self._filled(request.get("path", "/ws"))), tuple(request.get("subprotocols", ()))
         if "status" in request:
             status, _ = peer.http(encode_request("127.0.0.1", path, KEY, offered))
             self._compare(request["status"], status, exact=True)
             return
         peer.open(path, offered)
+        self._msgpack.discard(client)
         if offered[:1] == (MSGPACK_SUBPROTOCOL,):
             self._msgpack.add(client)
 
@@ -134,17 +135,23 @@ class Stage:
         return message
 
     def _filled(self, value: Any) -> Any:
-        """A value to send, with rooms' names in place of their placeholders."""
+        """A value to send, with what placeholders stand for in their place."""
         match value:
+            case str() if PLACEHOLDER.fullmatch(value):
+                return self._value(value)
             case str():
-                return PLACEHOLDER.sub(lambda found: str(self._room(found[0])), value)
+                return PLACEHOLDER.sub(lambda found: str(self._value(found[0])), value)
             case dict():
-                return {name: self._filled(item) for name, item in value.items()}
+                return {str(self._filled(name)): self._filled(item) for name, item in value.items()}
             case _:
                 return value
 
-    def _room(self, placeholder: str) -> object:
-        return self._known.setdefault(placeholder, f"room {uuid4().hex}")
+    def _value(self, placeholder: str) -> object:
+        """What a placeholder stands for: a room's name, or what it was when it occurred first."""
+        if placeholder.startswith("<room:"):
+            return self._known.setdefault(placeholder, f"room {uuid4().hex}")
+        assert placeholder in self._known, f"{placeholder} has not occurred yet"
+        return self._known[placeholder]
 
     def _compare(self, expected: Any, got: Any, exact: bool) -> None:
         match expected:
@@ -169,6 +176,6 @@ class Stage:
     def _compare_placeholder(self, placeholder: str, kind: str, name: str | None, got: object) -> None:
         assert is_a(kind, got), f"{got!r} is not {placeholder}"
         if kind == "room":
-            assert got == self._room(placeholder), f"{got!r} is not {placeholder}"
+            assert got == self._value(placeholder), f"{got!r} is not {placeholder}"
         elif name is not None:
             assert self._known.setdefault(placeholder, got) == got, f"{got!r} is not {placeholder}"
