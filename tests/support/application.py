@@ -82,3 +82,32 @@ def relay(conn: Connection, message: str | bytes) -> None:
         conn.send("joined")
     else:
         conn.room.publish(message, exclude=conn)
+
+
+app.rooms("ticker-*", latest_only=True)
+app.rooms("short-*", history=5)
+app.rooms("newest-*", slow_readers="latest")
+app.rooms("impatient-*", slow_readers="disconnect")
+
+
+class Quote(Command, tag="quote"):
+    """Publishes the value of a key."""
+
+    key: str
+    text: str
+
+
+class Announce(Command, tag="announce"):
+    """Publishes what each member is to acknowledge."""
+
+    text: str
+
+
+@app.on(Quote)
+def quote(conn: Connection, command: Quote) -> Publication:
+    return conn.room.publish(Stated(f"{command.key} {command.text}"), key=command.key)
+
+
+@app.on(Announce)
+def announce(conn: Connection, command: Announce) -> Publication:
+    return conn.room.publish(Stated(command.text), confirm=True)
