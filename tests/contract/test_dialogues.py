@@ -8,14 +8,16 @@ import pytest
 
 from tests.conftest import Servers
 from tests.support.dialogue import Stage
-from tests.support.server import HOSTS, ROOT
+from tests.support.server import HOSTS, HYPERCORN, ROOT
 
 DIALOGUES = sorted((ROOT / "protocol" / "dialogues").glob("*.json"))
+# Hypercorn tells its application of a client's close frame as if the connection had been lost.
+LEFT_OUT = {("33-a-session-is-closed", HYPERCORN)}
+CASES = [(file, host) for file in DIALOGUES for host in HOSTS if (file.stem, host) not in LEFT_OUT]
 
 
-@pytest.mark.parametrize("host", HOSTS)
-@pytest.mark.parametrize("file", DIALOGUES, ids=[file.stem for file in DIALOGUES])
-def test_the_server_says_its_part(servers: Servers, host: str, file: Path) -> None:
+@pytest.mark.parametrize(("file", "host"), CASES, ids=[f"{file.stem}-{host}" for file, host in CASES])
+def test_the_server_says_its_part(servers: Servers, file: Path, host: str) -> None:
     dialogue: dict[str, Any] = json.loads(file.read_text())
     Stage(servers(host).port).run(dialogue["steps"])
 
