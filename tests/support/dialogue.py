@@ -1,4 +1,4 @@
-"""Runs a dialogue of protocol/dialogues against a server; protocol/PROTOCOL.md says what its steps mean."""
+"""Runs a dialogue of protocol/dialogues against a server; the README there says what its steps mean."""
 
 from __future__ import annotations
 
