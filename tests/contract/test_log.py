@@ -11,6 +11,7 @@ import pytest
 
 from tests.contract.conftest import Connect
 from tests.support.chatter import Chatter, Event
+from tests.support.history import History
 from tests.support.peer import Peer, command
 from tests.support.server import FAST, OWN_HOSTS, Server, serve
 
@@ -132,7 +133,8 @@ def quotes(ada: Chatter, *pairs: str) -> None:
         assert ada.ask(type="quote", key=key, text=value)["text"] == pair
 
 
-def test_who_joins_a_latest_only_room_gets_the_value_of_each_key(enter: Connect, room: str) -> None:
+def test_who_joins_a_latest_only_room_gets_the_value_of_each_key(enter: Connect, room: str, history: History) -> None:
+    history.latest.add(f"ticker-{room}")
     ada, bob = enter(), enter()
     ada.join(f"ticker-{room}", "ada")
     quotes(ada, "a 1", "b 1", "a 2", "c 1", "a 3")
@@ -141,7 +143,8 @@ def test_who_joins_a_latest_only_room_gets_the_value_of_each_key(enter: Connect,
     assert (info["seq"], info["head"], info["recovered"]) == (5, 5, None)
 
 
-def test_who_comes_back_to_a_latest_only_room_gets_what_changed(enter: Connect, room: str) -> None:
+def test_who_comes_back_to_a_latest_only_room_gets_what_changed(enter: Connect, room: str, history: History) -> None:
+    history.latest.add(f"ticker-{room}")
     ada, bob = enter(), enter()
     epoch = ada.join(f"ticker-{room}", "ada")["epoch"]
     quotes(ada, "a 1", "b 1", "a 2", "a 3")
@@ -221,7 +224,8 @@ def test_a_slow_reader_that_missed_what_is_no_longer_held_is_told_so(server: Ser
         assert seqs == list(range(gap["seq"] + 1, len(FLOOD) + 2))
 
 
-def test_a_slow_reader_of_a_latest_only_room_gets_the_last_values(server: Server, room: str) -> None:
+def test_a_slow_reader_of_a_latest_only_room_gets_the_last_values(server: Server, room: str, history: History) -> None:
+    history.latest.add(f"ticker-{room}")
     with Sleeper(server.port) as sleeper, Visitor(server.port) as ada:
         sleeper.enter(f"ticker-{room}")
         ada.enter(f"ticker-{room}", username="ada")

@@ -153,6 +153,8 @@ class _Entry:
         try:
             if not room.epoch:
                 yield room.open
+            if room.unsettled and room in connection.rooms:  # entering again is leaving first: that goes out before
+                yield room.settled
             if connection.session is not None:
                 self.acked = yield partial(self.broker.acknowledged, room.name, connection.identity)
             after = yield from self._find_place()

@@ -54,14 +54,6 @@ def again(item: Item) -> Item:
     return item[0], item[1][:-1] + b',"redelivered":true}'
 
 
-def _set_baseline(member: Member, hub: Hub) -> None:
-    """Has the broker know a session that has acknowledged nothing, so that it gets the event after a restart."""
-    if member.acked is None and member.connection.session is not None:
-        member.acked = member.start
-        # Without a name it is nobody's acknowledgement for the others to see.
-        hub.broker.acknowledge(member.room.name, member.identity, "", member.start, lambda _: None)
-
-
 class Receipts:
     """The receipts of one room, of events published on this node since it started.
 
@@ -76,6 +68,17 @@ class Receipts:
         self._receipts: dict[int, _Receipt] = {}
         self._names = 0
 
+    def prepare(self, room: Room, hub: Hub) -> None:
+        """A confirmed event is about to be kept: has the broker know the sessions here that have acknowledged nothing.
+
+        From then on they get it again after a restart as well.
+        """
+        for member in room.members:
+            if member.acked is None and member.connection.session is not None:
+                member.acked = member.start
+                # Without a name it is nobody's acknowledgement for the others to see.
+                hub.broker.acknowledge(room.name, member.identity, "", member.start, lambda _: None)
+
     def begin(self, room: Room, publication: Publication, seq: int, hub: Hub) -> None:
         """Waits for the acknowledgements of an event that has gone out under `seq`."""
         if self.confirmed is not None:
@@ -84,7 +87,6 @@ class Receipts:
         for member in room.members:
             if member.connection is not publication.exclude:
                 names[member.identity] = member.username
-                _set_baseline(member, hub)
         if not names:
             return
         self._receipts[seq] = _Receipt(

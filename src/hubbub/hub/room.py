@@ -286,6 +286,8 @@ class Room:
             LocalError: it cannot be kept, and is to be confirmed.
         """
         new = prepare(event, keep, exclude, key, once, confirm)
+        if confirm and self.epoch:
+            self.receipts.prepare(self, self._hub)
         if not self._pending:
             self._hub.flush_later(self)
         self._pending.append(new)
