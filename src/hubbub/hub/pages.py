@@ -1,0 +1,44 @@
+"""Pages of a room's log, as replies hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from hubbub.hub.ports import Broker, Entry, Portion
+from hubbub.hub.room import Room
+from hubbub.hub.steps import Steps
+
+MOST_EVENTS: Final = 1000
+# Of a reply; half of what may wait to be written. The rest follows as it is read.
+MOST_BYTES: Final = 128 << 10
+
+
+def messages(room: Room, entries: Sequence[Entry]) -> list[msgspec.Raw]:
+    """Entries as members get them."""
+    return [msgspec.Raw(room.item(entry.seq, entry.payload)[1]) for entry in entries]
+
+
+def between(broker: Broker, room: Room, after: int, last: int, limit: int | None = None) -> Steps:
+    """The entries behind `after` up to `last`; with a limit no more than one portion of them."""
+    entries: list[Entry] = []
+    while after < last:
+        portion: Portion = yield partial(broker.read, room.name, after, limit or MOST_EVENTS, MOST_BYTES)
+        entries += [entry for entry in portion.entries if entry.seq <= last]
+        if limit or not portion.entries:
+            break
+        after = portion.entries[-1].seq
+    return entries
+
+
+def newest(entries: Sequence[Entry], limit: int) -> Sequence[Entry]:
+    """The last entries, at most `limit`, and no more than fit into a reply but at least one."""
+    size = 0
+    for count, entry in enumerate(reversed(entries)):
+        size += len(entry.payload)
+        if count == limit or (count and size > MOST_BYTES):
+            return entries[len(entries) - count :]
+    return entries
