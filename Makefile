@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup serve test check conformance bench lock format clean browser node jitter kill
+.PHONY: help setup serve test nightly check conformance bench lock format clean browser node jitter kill
 
 help:
 	@echo "make serve        install into .venv and serve the chat on http://127.0.0.1:8080"
 	@echo "make test         install what the tests need and run them all"
+	@echo "make nightly      the stateful model of the log with 10 times the examples, new ones each time"
 	@echo "make check        linters, types, generated files"
 	@echo "make conformance  the Autobahn TestSuite (needs a Python 2.7); report in build/autobahn/"
 	@echo "make bench        the benchmarks; table in build/bench/RESULTS.md"
@@ -48,6 +49,9 @@ node: $(VENV)/.dev
 
 test: $(VENV)/.dev browser node
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+nightly: $(VENV)/.dev
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -o timeout=1800 tests/property/test_log.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

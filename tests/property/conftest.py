@@ -1,4 +1,6 @@
-"""How Hypothesis tries: the same examples on every run, and no clock decides whether a test passes."""
+"""How Hypothesis tries: the same examples on every run, and no clock decides whether a test passes; nightly, more."""
+
+import os
 
 from hypothesis import HealthCheck, settings
 
@@ -10,4 +12,11 @@ settings.register_profile(
     max_examples=200,
     suppress_health_check=[HealthCheck.too_slow],  # it measures the machine
 )
-settings.load_profile("deterministic")
+settings.register_profile(
+    "nightly",
+    settings.get_profile("deterministic"),
+    derandomize=False,
+    max_examples=2000,
+    print_blob=True,
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "deterministic"))

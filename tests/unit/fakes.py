@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any
 
@@ -168,15 +169,15 @@ class RecordingEndpoint:
 
 
 class LateBroker(MemoryBroker):
-    """Numbers and keeps at once, but says so only when told to; so does reading, when `reads_late`."""
+    """Numbers and keeps at once, but says so only when told to; so does all else, when `reads_late`."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.reads_late = False
-        self._late: list[Callable[[], None]] = []
+        self._late: deque[Callable[[], None]] = deque()
 
     def append(self, room: str, time: int, drafts: Sequence[Draft], kept: Answer[Kept]) -> None:
-        super().append(room, time, drafts, lambda answer: self._late.append(lambda: kept(answer)))
+        super().append(room, time, drafts, self._put_off(kept))
 
     def open(self, room: str, opened: Answer[Position]) -> None:
         if self.reads_late:
@@ -185,16 +186,27 @@ class LateBroker(MemoryBroker):
             super().open(room, opened)
 
     def read(self, room: str, after: int, limit: int, max_bytes: int, done: Answer[Portion]) -> None:
-        if self.reads_late:
-            super().read(room, after, limit, max_bytes, lambda answer: self._late.append(lambda: done(answer)))
-        else:
-            super().read(room, after, limit, max_bytes, done)
+        super().read(room, after, limit, max_bytes, self._put_off(done) if self.reads_late else done)
 
-    def answer(self) -> None:
-        """Gives the answers to all that was asked."""
-        late, self._late = self._late, []
-        for callback in late:
-            callback()
+    def seek(self, room: str, time: int, done: Answer[int]) -> None:
+        super().seek(room, time, self._put_off(done) if self.reads_late else done)
+
+    def acknowledge(self, room: str, reader: str, name: str, seq: int, done: Answer[int]) -> None:
+        super().acknowledge(room, reader, name, seq, self._put_off(done) if self.reads_late else done)
+
+    def acknowledged(self, room: str, reader: str, done: Answer[int | None]) -> None:
+        super().acknowledged(room, reader, self._put_off(done) if self.reads_late else done)
+
+    def readers(self, room: str, limit: int, done: Answer[Sequence[tuple[str, str, int]]]) -> None:
+        super().readers(room, limit, self._put_off(done) if self.reads_late else done)
+
+    def _put_off(self, answer: Answer[Any]) -> Answer[Any]:
+        return lambda result: self._late.append(lambda: answer(result))
+
+    def answer(self, count: int | None = None) -> None:
+        """Gives the first answers to what was asked until now, all of them by default."""
+        for _ in range(len(self._late) if count is None else min(count, len(self._late))):
+            self._late.popleft()()
 
 
 class FailingBroker(MemoryBroker):
@@ -214,11 +226,12 @@ class Bench:
         self,
         config: Config | None = None,
         *,
-        broker: type[MemoryBroker] = MemoryBroker,
+        broker: Callable[..., MemoryBroker] = MemoryBroker,
+        runtime: FakeRuntime | None = None,
         endpoint: Callable[[Hub], Endpoint] | None = None,
         patterns: Sequence[tuple[str, dict[str, Any]]] = (),
     ) -> None:
-        self.runtime = FakeRuntime()
+        self.runtime = runtime or FakeRuntime()
         config = config or Config()
         self.policies = Policies(config.rooms.policy(), patterns)
         self.broker = broker(lambda: "epoch", self._retention, 100, self.runtime.unix_ms)

@@ -132,8 +132,7 @@ def history(connection: Connection, command: History, member: Member) -> Steps:
         after = yield partial(broker.seek, room.name, command.time)
     if after is not None:
         after = max(min(after, room.head), 0)
-        last = min(after + limit, room.head) if dense else room.head
-        entries = yield from between(broker, room, after, last, limit)
+        entries = yield from between(broker, room, after, room.head, limit)
         more = bool(entries) and entries[-1].seq < room.head
     else:
         before = room.head + 1 if command.before is None else max(min(command.before, room.head + 1), 0)

@@ -362,11 +362,8 @@ class Hub:
         now = self.runtime.monotonic()
         for connection, (waiting, since) in list(self._stalled.items()):
             left = connection.transport.waiting()
-            if left < waiting:
-                self._stalled[connection] = (left, now)
-            elif left > waiting:  # answers to what was read before
-                self._stalled[connection] = (left, since)
-            elif now - since >= self.config.limits.stall_seconds:
+            self._stalled[connection] = (left, now if left < waiting else since)  # more are answers to what was read
+            if left >= waiting and now - since >= self.config.limits.stall_seconds:
                 self.counters.slow_readers_closed += 1
                 self.close(connection, POLICY_VIOLATION, f"nothing was read for {self.config.limits.stall_seconds:g} s")
 
