@@ -68,9 +68,11 @@ def open_file(path: Path, synchronous: str) -> Opened:
     """
     if synchronous not in LEVELS:
         raise ConfigError(f"synchronous is {synchronous!r}: choose one of {', '.join(LEVELS)}")
+    path = Path(os.path.realpath(path))  # two names of one file have one lock
     lock = _lock(path)
     try:
         _check_header(path)
+        _make(path)
         return Opened(lock, *_connect(path, synchronous))
     except sqlite3.Error as error:
         os.close(lock)
@@ -97,6 +99,8 @@ def _lock(path: Path) -> int:
         raise ConfigError(f"{path}: there is no folder {path.parent}: make it, or name another")
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         raise ConfigError(f"{path}: this is no file: name a file in a folder")
+    if path.exists() and path.stat().st_nlink > 1:  # the lock and the log of the other name would be others
+        raise ConfigError(f"{path}: this file has a second name, a hard link: remove it, or name another file")
     try:
         lock = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -105,7 +109,9 @@ def _lock(path: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(lock)
-        raise ConfigError(f"{path}: another process uses this file: stop it, or name another file") from error
+        raise ConfigError(
+            f"{path}: another process or another app.asgi() of this one uses this file: stop it, or name another file"
+        ) from error
     return lock
 
 
@@ -121,6 +127,16 @@ def _check_header(path: Path) -> None:
     if len(header) < HEADER_BYTES or not header.startswith(MAGIC):
         raise ConfigError(f"{path}: this is no SQLite database: name another file")
     _check_owner(path, int.from_bytes(header[68:72]), int.from_bytes(header[60:64]))
+
+
+def _make(path: Path) -> None:
+    """For this user alone: the file has the secret of all sessions in it. SQLite gives -wal and -shm the same mode."""
+    if path.exists():
+        return
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}: let this user write into the folder") from error
 
 
 def _check_owner(path: Path, application_id: int, version: int) -> None:

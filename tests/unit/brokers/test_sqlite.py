@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
@@ -524,9 +525,44 @@ def test_a_folder_that_cannot_be_written_is_refused(shared: Path) -> None:
 
 def test_a_file_in_use_is_refused(logs: Logs, path: Path) -> None:
     for _ in range(2):
-        with pytest.raises(ConfigError, match="another process uses"):
+        with pytest.raises(ConfigError, match=r"another process or another app\.asgi\(\) of this one uses"):
             open_file(path, "NORMAL")
     assert logs.append(b"x") == Kept(1, {})
+
+
+@pytest.mark.parametrize("first", ["rooms.db", "link.db"])
+def test_two_names_of_one_file_have_one_lock(tmp_path: Path, first: str) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "rooms.db")
+    opened = open_file(tmp_path / first, "NORMAL")
+    for name in ("rooms.db", "link.db"):
+        with pytest.raises(ConfigError, match="uses this file"):
+            open_file(tmp_path / name, "NORMAL")
+    close_file(opened)
+
+
+def test_a_file_with_a_hard_link_is_refused(path: Path) -> None:
+    make(path)
+    (path.parent / "second.db").hardlink_to(path)
+    with refused(path, ConfigError, "hard link"):
+        pass
+
+
+def test_nobody_else_may_read_the_file(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        opened = open_file(path, "NORMAL")
+        modes = {other.name: stat.S_IMODE(other.stat().st_mode) for other in path.parent.iterdir()}
+        close_file(opened)
+    finally:
+        os.umask(before)
+    assert modes == {f"rooms.db{end}": 0o600 for end in ("", "-wal", "-shm", "-lock")}
+
+
+def test_who_may_read_an_older_file_stays_as_it_is(path: Path) -> None:
+    make(path)
+    path.chmod(0o640)
+    make(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
 def test_an_empty_file_is_a_new_one(path: Path) -> None:
