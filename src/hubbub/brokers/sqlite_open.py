@@ -185,12 +185,15 @@ def _create(writer: sqlite3.Connection) -> None:
 
 
 def _note_crash(writer: sqlite3.Connection, synchronous: str) -> None:
-    """Begins new epochs when the machine went down under a broker that did not sync: seqs may be given again."""
+    """Begins new epochs when the machine went down under a broker that did not sync: seqs may be given again.
+
+    Where nothing names the boot, whatever was not a clean end may have been one of the machine.
+    """
     boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
     row = writer.execute("SELECT value FROM meta WHERE name = 'running'").fetchone()
-    last_boot, last_level = row[0].split(" ") if row else (boot, synchronous)
+    last_boot, last_level = row[0].split(" ") if row else ("", "FULL")
     writer.execute("BEGIN IMMEDIATE")
-    if last_boot != boot and last_level != "FULL":
+    if (last_boot != boot or not boot) and last_level != "FULL":
         writer.execute("UPDATE room SET epoch = lower(hex(randomblob(16)))")
     writer.execute("REPLACE INTO meta VALUES ('running', ?)", (f"{boot} {synchronous}",))
     writer.execute("COMMIT")

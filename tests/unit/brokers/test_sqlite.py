@@ -262,6 +262,22 @@ def test_an_epoch_ends_with_the_machine_unless_every_commit_was_synced(
         assert (logs.open().epoch == epoch) is same
 
 
+@pytest.mark.parametrize(("synchronous", "same"), [("NORMAL", False), ("FULL", True)])
+def test_where_nothing_names_the_boot_an_epoch_ends_with_any_crash(
+    path: Path, synchronous: str, same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hubbub.brokers.sqlite_open.BOOT_ID", path.parent / "none")
+    with logs_of(path) as logs:
+        logs.append(b"x")
+        epoch = logs.open().epoch
+        logs.restart()
+        assert logs.open().epoch == epoch
+        logs.stop()
+        change(path, "REPLACE INTO meta VALUES ('running', ?)", f" {synchronous}")
+        logs.broker = logs._start()
+        assert (logs.open().epoch == epoch) is same
+
+
 def test_an_epoch_survives_a_clean_end(logs: Logs, path: Path) -> None:
     logs.append(b"x")
     logs.stop()
