@@ -200,7 +200,7 @@ def open_broker(config: Config, runtime: AsyncioRuntime, policies: Policies) -> 
     if url.startswith("sqlite:"):
         path, level = parse_url(url), config.server.synchronous.upper()
         kept = partial(retention, FILE_HISTORY)
-        return SqliteBroker(path, runtime.new_id, kept, runtime.unix_ms, runtime.post, level)
+        return SqliteBroker(path, kept, runtime.unix_ms, runtime.post, level)
     raise ConfigError(f"broker {url!r}: known are sqlite:///file and memory://")
 
 

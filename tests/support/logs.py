@@ -40,7 +40,7 @@ class Logs:
         if self.path is None:
             return MemoryBroker(self._new_id, lambda room: self.retention, self.max_logs, lambda: self.now)
         post = self.loop.call_soon_threadsafe
-        return SqliteBroker(self.path, self._new_id, lambda room: self.retention, lambda: self.now, post)
+        return SqliteBroker(self.path, lambda room: self.retention, lambda: self.now, post)
 
     def _new_id(self) -> str:
         return f"epoch-{next(self._ids)}"

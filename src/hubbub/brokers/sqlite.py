@@ -8,6 +8,7 @@ import sqlite3
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -59,7 +60,6 @@ class SqliteBroker:
 
     Args:
         path: of the file; it is made when it does not exist.
-        new_id: names the epochs of logs.
         retention: how much of a room's log is held.
         now_ms: the time of day, Unix milliseconds; called from any thread.
         post: has a callback called on the loop's thread, soon and in order; called from any thread.
@@ -73,14 +73,12 @@ class SqliteBroker:
     def __init__(
         self,
         path: Path,
-        new_id: Callable[[], str],
         retention: Callable[[str], Retention],
         now_ms: Callable[[], int],
         post: Callable[[Callable[[], None]], object],
         synchronous: str = "NORMAL",
     ) -> None:
         self._path = path
-        self._new_id = new_id
         self._retention = retention
         self._now_ms = now_ms
         self._post_to_loop = post
@@ -101,7 +99,7 @@ class SqliteBroker:
 
     def _start(self) -> None:
         try:
-            self.secret = self._file.secret
+            self.secret, self._life = self._file.secret, self._file.life
             self._next_room = self._file.last_room + 1
             self._recent.restore(self._file.records(), self._now_ms())
         except (sqlite3.Error, TypeError, ValueError) as error:
@@ -212,7 +210,7 @@ class SqliteBroker:
             done(room)
 
     def _enter(self, name: str, retention: Retention, stored: Stored | None) -> Room:
-        new = Stored(self._next_room, self._new_id(), 0, 0, 0, None, 0, 0, ())
+        new = Stored(self._next_room, self._epoch(name), 0, 0, 0, None, 0, 0, ())
         self._next_room += stored is None
         room = self._rooms[name] = Room(name, retention, stored or new, stored is not None)
         self._trim(room)
@@ -221,6 +219,10 @@ class SqliteBroker:
             self._unused.move_to_end(name, last=False)
             self._evict()
         return room
+
+    def _epoch(self, name: str) -> str:
+        """Of a room that is not in the file: the same after a restart, so that the place before its first event is."""
+        return blake2b(name.encode(), digest_size=16, key=self.secret, salt=self._life).hexdigest()
 
     def _opened(self, name: str, opened: Answer[Position], room: Room | BrokerError) -> None:
         if isinstance(room, BrokerError):

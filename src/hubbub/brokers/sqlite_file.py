@@ -173,6 +173,12 @@ class File:
         return bytes(secret)
 
     @property
+    def life(self) -> bytes:
+        """16 random bytes, others whenever the epochs begin anew."""
+        (life,) = self._one("SELECT value FROM meta WHERE name = 'life'")
+        return bytes(life)
+
+    @property
     def last_room(self) -> int:
         """The greatest room id; 0 without rooms."""
         (last,) = self._one("SELECT coalesce(max(id), 0) FROM room")

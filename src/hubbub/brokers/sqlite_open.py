@@ -19,6 +19,7 @@ BUSY_SECONDS: Final = 5.0
 WAL_BYTES: Final = 16 << 20
 STATEMENTS: Final = 128
 LEVELS: Final = ("OFF", "NORMAL", "FULL")
+LIFE_BYTES: Final = 16
 SCHEME: Final = "sqlite:///"
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -193,7 +194,10 @@ def _note_crash(writer: sqlite3.Connection, synchronous: str) -> None:
     row = writer.execute("SELECT value FROM meta WHERE name = 'running'").fetchone()
     last_boot, last_level = row[0].split(" ") if row else ("", "FULL")
     writer.execute("BEGIN IMMEDIATE")
-    if (last_boot != boot or not boot) and last_level != "FULL":
+    renew = (last_boot != boot or not boot) and last_level != "FULL"
+    if renew:
         writer.execute("UPDATE room SET epoch = lower(hex(randomblob(16)))")
+    verb = "REPLACE" if renew else "INSERT OR IGNORE"
+    writer.execute(f"{verb} INTO meta VALUES ('life', ?)", (os.urandom(LIFE_BYTES),))
     writer.execute("REPLACE INTO meta VALUES ('running', ?)", (f"{boot} {synchronous}",))
     writer.execute("COMMIT")

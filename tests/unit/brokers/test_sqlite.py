@@ -278,6 +278,34 @@ def test_where_nothing_names_the_boot_an_epoch_ends_with_any_crash(
         assert (logs.open().epoch == epoch) is same
 
 
+def test_a_place_in_a_room_that_nobody_used_survives_a_restart(logs: Logs) -> None:
+    before = [logs.open(room) for room in ("r", "s", "ü")]
+    logs.restart()
+    assert [logs.open(room) for room in ("r", "s", "ü")] == before
+    assert len({position.epoch for position in before}) == 3
+
+
+def test_a_place_in_a_room_that_nobody_used_ends_with_the_machine(logs: Logs, path: Path) -> None:
+    before = logs.open("s")
+    logs.stop()
+    change(path, "REPLACE INTO meta VALUES ('running', 'another-boot NORMAL')")
+    logs.broker = logs._start()
+    assert logs.open("s").epoch != before.epoch
+
+
+def test_epochs_of_one_name_differ_in_two_files(logs: Logs, tmp_path: Path) -> None:
+    with logs_of(tmp_path / "other.db") as others:
+        assert others.open().epoch != logs.open().epoch
+
+
+def test_a_file_of_before_there_was_a_life_gets_one(logs: Logs, path: Path) -> None:
+    logs.append(b"x")
+    logs.stop()
+    change(path, "DELETE FROM meta WHERE name = 'life'")
+    logs.broker = logs._start()
+    assert logs.open().seq == 1
+
+
 def test_an_epoch_survives_a_clean_end(logs: Logs, path: Path) -> None:
     logs.append(b"x")
     logs.stop()
@@ -481,7 +509,7 @@ def test_a_file_without_its_secret_is_refused(path: Path) -> None:
     change(path, "DELETE FROM meta WHERE name = 'secret'")
     for _ in range(2):  # the lock is not left behind
         with pytest.raises(BrokerError, match="damaged"):
-            SqliteBroker(path, str, lambda room: EVERYTHING, lambda: 0, lambda callback: None)
+            SqliteBroker(path, lambda room: EVERYTHING, lambda: 0, lambda callback: None)
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
