@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
+import os
 import sqlite3
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -33,6 +35,8 @@ GIVE_WAY_SECONDS: Final = 0.0001
 SWEEP_MS: Final = 30_000
 SWEEP_ROOMS: Final = 20
 """So many rooms that nobody may have opened for long are looked at in a sweep."""
+EXIT_SECONDS: Final = 1.0
+"""What each thread gets at the end of the process."""
 MOST: Final = (1 << 63) - 1
 
 T = TypeVar("T")
@@ -94,6 +98,8 @@ class SqliteBroker:
         self._swept_ms = self._swept_room = 0
         self._changes: SimpleQueue[_Job | None] = SimpleQueue()
         self._questions: SimpleQueue[tuple[Callable[[], object], Callable[[object], None]] | None] = SimpleQueue()
+        self._stopping = self._wrote = self._ended = False
+        self._process = os.getpid()
         self._file = File(open_file(path, synchronous))
         self._start()
 
@@ -109,6 +115,7 @@ class SqliteBroker:
         self._reader = Thread(target=self._read, name="hubbub-sqlite-reader", daemon=True)
         self._writer.start()
         self._reader.start()
+        atexit.register(self._at_exit)
 
     # The port
 
@@ -182,12 +189,42 @@ class SqliteBroker:
         self._behind(log, done, lambda: self._ask(lambda: self._file.readers(log.id, most), done))
 
     async def stop(self) -> None:
+        if self._stopping:
+            return
+        self._stopping = True
+        atexit.unregister(self._at_exit)
         self._changes.put(None)
         await asyncio.to_thread(self._writer.join)
         await asyncio.sleep(0)  # what the writer has posted may ask the reader
+        self._wrote = True
+        self._refuse()
         self._questions.put(None)
         await asyncio.to_thread(self._reader.join)
+        self._ended = True
+        while not self._questions.empty():
+            self._refuse_question()
         await asyncio.to_thread(self._file.close)
+
+    def _refuse(self) -> None:
+        """Answers what was put behind the end."""
+        if self._pending:
+            self._failed(BrokerError(f"{self._path}: the broker has stopped"))
+
+    def _refuse_question(self) -> None:
+        asked = self._questions.get_nowait()
+        if asked is not None:
+            asked[1](BrokerError(f"{self._path}: the broker has stopped"))
+
+    def _at_exit(self) -> None:
+        """Keeps what was appended where nobody has called `stop`: mounts get no lifespan from most hosts."""
+        if os.getpid() != self._process:  # of a fork: the file is the parent's
+            return
+        self._post_to_loop = lambda callback: None  # the loop has ended
+        for queue, thread in ((self._changes, self._writer), (self._questions, self._reader)):
+            queue.put(None)
+            thread.join(EXIT_SECONDS)
+        if not (self._writer.is_alive() or self._reader.is_alive()):
+            self._file.close()
 
     # Rooms
 
@@ -269,6 +306,9 @@ class SqliteBroker:
         job.added = added
         room.pending += 1
         self._pending.append(job)
+        if self._wrote:
+            self._refuse()
+            return
         self._changes.put(job)
         self._give_way()
 
@@ -361,6 +401,8 @@ class SqliteBroker:
 
     def _ask(self, question: Callable[[], T], answer: Answer[T]) -> None:
         self._questions.put((question, answer))  # type: ignore[arg-type]
+        if self._ended:
+            self._refuse_question()
 
     def _read(self) -> None:
         while (asked := self._questions.get()) is not None:

@@ -360,6 +360,66 @@ def test_nothing_that_was_answered_is_lost_when_the_process_is_killed(path: Path
         assert logs.append(Draft(b"y", once=once("20003").once)).repeats == {0: 0}  # known, with another fingerprint
 
 
+# The end
+
+
+def test_stopping_twice_is_harmless(logs: Logs) -> None:
+    logs.stop()
+    descriptor = os.open(os.devnull, os.O_RDONLY)  # may have the number of the lock
+    logs.stop()
+    os.close(descriptor)
+
+
+def test_what_is_put_while_a_broker_stops_is_answered(logs: Logs) -> None:
+    async def stop() -> None:
+        stopping = asyncio.ensure_future(logs.broker.stop())
+        await asyncio.sleep(0)
+        late.append(logs.begin_append(once("a")))
+        late.append(logs.begin(logs.broker.acknowledge, "r", "ada", "Ada", 0))
+        await stopping
+
+    late: list[asyncio.Future[Any]] = []
+    logs.loop.run_until_complete(stop())
+    for future in late:
+        with pytest.raises(BrokerError, match="stopped"):
+            logs.wait(future)
+
+
+def test_what_is_asked_of_a_broker_that_has_stopped_is_answered(logs: Logs) -> None:
+    logs.append(*[b"x"] * 1100)
+    logs.stop()
+    for call in (
+        *(lambda: logs.append(once("a")), lambda: logs.append(once("a")), lambda: logs.acknowledge("ada", 0)),
+        *(lambda: logs.acknowledged("ada"), logs.readers, lambda: logs.read(5), lambda: logs.open("new")),
+    ):
+        with pytest.raises(BrokerError, match="stopped"):
+            call()
+
+
+EXIT = """
+import sys
+from pathlib import Path
+from hubbub.hub.ports import Draft
+from tests.support.logs import Logs
+logs = Logs(Path(sys.argv[1]))
+logs.open()
+for _ in range(2000):
+    logs.begin_append(Draft(b"x"))
+if "fork" in sys.argv:
+    import os
+    if os.fork():
+        os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+@pytest.mark.parametrize(("way", "left"), [("end", 0), ("fork", 1)])
+def test_the_end_of_the_process_ends_its_broker_and_that_of_a_fork_does_not(path: Path, way: str, left: int) -> None:
+    subprocess.run([sys.executable, "-W", "ignore", "-c", EXIT, str(path), way], check=True)
+    assert rows(path, "SELECT count(*) FROM meta WHERE name = 'running'") == [(left,)]
+    if way == "end":
+        assert rows(path, "SELECT count(*) FROM event") == [(2000,)]
+
+
 # What fails
 
 
