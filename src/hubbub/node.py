@@ -156,7 +156,7 @@ class Node:
         for path, app in self._app.mounts:
             mount = _Files if isinstance(app, StaticFiles) else Mount
             routes.append(mount(path, app=ExceptionMiddleware(app)))
-        self._router = Router(routes, default=_not_found, lifespan=self._lifespan)
+        self._router = Router(routes, default=_not_found, lifespan=self.lifespan)
         self._tick(loop)
         return self._router
 
@@ -166,19 +166,25 @@ class Node:
         self.hub.tick()
 
     @asynccontextmanager
-    async def _lifespan(self, _: object) -> AsyncIterator[None]:
-        yield
-        await self.stop()
+    async def lifespan(self, _: object = None) -> AsyncIterator[None]:
+        """Starts the node where it has not started, and stops it in the end: what a host needs that mounts it."""
+        if self._router is None:
+            self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
 
     async def stop(self) -> None:
-        """Ends every connection with 1012 and waits for handlers, each within a bounded time."""
-        assert self.hub is not None
-        self.hub.close_all()
+        """Ends every connection with 1012 and waits for handlers, each within a bounded time; it may start again."""
+        if self._timer is not None:  # first: what a tick publishes now would come too late
+            self._timer.cancel()
+        if self.hub is not None:
+            self.hub.close_all()
         await self._runtime.settle(self._config.server.close_seconds)
         if self._broker is not None:
             await self._broker.stop()
-        if self._timer is not None:
-            self._timer.cancel()
+        self.hub = self._router = self._broker = self._timer = None
 
 
 def open_broker(config: Config, runtime: AsyncioRuntime, policies: Policies) -> Broker:

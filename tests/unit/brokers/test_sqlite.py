@@ -403,10 +403,10 @@ from hubbub.hub.ports import Draft
 from tests.support.logs import Logs
 logs = Logs(Path(sys.argv[1]))
 logs.open()
-for _ in range(2000):
-    logs.begin_append(Draft(b"x"))
+kept = [logs.begin_append(Draft(b"x")) for _ in range(2000)]
 if "fork" in sys.argv:
     import os
+    logs.wait(kept[-1])
     if os.fork():
         os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
 """
