@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from hubbub.config import Config, RoomPolicy
 from hubbub.errors import LocalError
@@ -37,6 +38,24 @@ RawHandler = Callable[[Connection, Any], Coroutine[Any, Any, None] | None]
 H = TypeVar("H", bound=Callable[..., Any])
 
 
+class Served(Protocol):
+    """An application as ASGI. It starts with the first request, or before, and it may start again after it stopped."""
+
+    async def __call__(
+        self,
+        scope: MutableMapping[str, Any],
+        receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+        send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+        /,
+    ) -> None:
+        """ASGI, its lifespan as well."""
+        ...
+
+    def lifespan(self, host: object = None, /) -> AbstractAsyncContextManager[None]:
+        """Starts it and in the end stops it: for a host that gives what it mounts no lifespan, as most do not."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """A path and what is spoken on it: an endpoint per sub-protocol, under None for clients that offer none."""
@@ -62,7 +81,7 @@ class Hubbub:
     """
 
     # Set by hubbub.node, which knows the concrete parts; this module need not.
-    build_asgi: ClassVar[Callable[[Hubbub, Config | None], ASGIApp]]
+    build_asgi: ClassVar[Callable[[Hubbub, Config | None], Served]]
 
     def __init__(self, path: str = "/ws") -> None:
         self.path = path
@@ -161,8 +180,11 @@ class Hubbub:
             raise LocalError("there are no rooms before the application is served")
         return self._hub.room(name)
 
-    def asgi(self, config: Config | None = None) -> ASGIApp:
+    def asgi(self, config: Config | None = None) -> Served:
         """The application as ASGI, to be mounted into another or run by any ASGI server.
+
+        Mounts get no lifespan from most hosts: give them this one, such as `FastAPI(lifespan=served.lifespan)`, so that
+        clients are told of the end and handlers are waited for. Without it only what was published is kept at exit.
 
         Args:
             config: the settings; those of the environment by default.

@@ -4,7 +4,8 @@ from fastapi import FastAPI, WebSocket
 
 from tests.support.application import app as hub_app
 
-application = FastAPI()
+served = hub_app.asgi()
+application = FastAPI(lifespan=served.lifespan)
 
 
 @application.get("/hello")
@@ -19,4 +20,4 @@ async def ordinary(websocket: WebSocket) -> None:
         await websocket.send_text(text.upper())
 
 
-application.mount("/hub", hub_app.asgi())
+application.mount("/hub", served)
