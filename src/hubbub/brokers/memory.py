@@ -7,11 +7,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from hubbub.brokers.ring import NO_REPEATS, Recent, Ring, repeatable
+from hubbub.brokers.ring import MAX_READERS, NO_REPEATS, Recent, Ring, repeatable
 from hubbub.hub.ports import Answer, Draft, Kept, Portion, Position, Retention
 
 # Events of a room after which it is looked whether the oldest are too old; none of these is ever read.
 EXPIRE_EVERY: Final = 64
+MAX_UNUSED_BYTES: Final = 256 << 20
+"""All logs of closed rooms together: 16 rooms as full as the defaults allow, and most rooms hold far less."""
+EVENT_BYTES: Final = 128
+CURSOR_BYTES: Final = 384
+"""About what an event takes beside its payload, and what a cursor takes."""
 
 
 class _Log:
@@ -26,6 +31,18 @@ class _Log:
         self.time = 0
         self.cursors: dict[str, tuple[str, int]] = {}
 
+    @property
+    def weight(self) -> int:
+        """About how many bytes it takes."""
+        return self.ring.size + EVENT_BYTES * self.ring.count + CURSOR_BYTES * len(self.cursors)
+
+    def acknowledge(self, reader: str, name: str, seq: int) -> None:
+        """Moves a cursor to the end of the order; the oldest goes when there are too many."""
+        self.cursors.pop(reader, None)
+        self.cursors[reader] = (name, seq)
+        if len(self.cursors) > MAX_READERS:
+            del self.cursors[next(iter(self.cursors))]
+
 
 class MemoryBroker:
     """Keeps the last events of each room; every call answers before it returns.
@@ -33,7 +50,8 @@ class MemoryBroker:
     Args:
         new_id: names each log's epoch.
         retention: how much of a room's log is held; asked once in a log's life.
-        max_logs: logs kept of rooms that are closed; the one left longest ago goes first.
+        max_logs: logs kept of rooms that are closed, with 256 MB in all; the one left longest ago goes first, and the
+            one left last is kept however large it is.
         now_ms: the time of day, Unix milliseconds.
     """
 
@@ -51,20 +69,27 @@ class MemoryBroker:
         self._now_ms = now_ms
         self._recent = Recent()
         self._used: dict[str, _Log] = {}
-        self._unused: OrderedDict[str, _Log] = OrderedDict()
+        self._unused: OrderedDict[str, tuple[_Log, int]] = OrderedDict()
+        self._unused_bytes = 0
 
     def open(self, room: str, opened: Answer[Position]) -> None:
-        log = self._used.get(room) or self._unused.pop(room, None) or _Log(self._new_id(), self._retention(room))
-        self._used[room] = log
+        log = self._used.get(room)
+        if log is None:
+            log, weight = self._unused.pop(room, (None, 0))
+            self._unused_bytes -= weight
+            log = self._used[room] = log or _Log(self._new_id(), self._retention(room))
         opened(Position(log.epoch, log.ring.head))
 
     def close(self, room: str) -> None:
         log = self._used.pop(room, None)
         if log is None or not (log.ring.head or log.cursors):
             return
-        self._unused[room] = log
-        while len(self._unused) > self._max_logs:
-            self._unused.popitem(last=False)
+        weight = log.weight
+        self._unused[room] = (log, weight)
+        self._unused_bytes += weight
+        while len(self._unused) > self._max_logs or (self._unused_bytes > MAX_UNUSED_BYTES and len(self._unused) > 1):
+            _, (_, weight) = self._unused.popitem(last=False)
+            self._unused_bytes -= weight
 
     def append(self, room: str, time: int, drafts: Sequence[Draft], kept: Answer[Kept]) -> None:
         log = self._used[room]
@@ -92,9 +117,9 @@ class MemoryBroker:
         _, stored = log.cursors.get(reader, (name, -1))
         seq = min(seq, log.ring.head)  # nobody has received what is not there
         if seq > stored:
-            log.cursors.pop(reader, None)  # to the end of the order
-        if seq >= 0:
-            log.cursors[reader] = (name, max(seq, stored))
+            log.acknowledge(reader, name, seq)
+        elif seq >= 0:
+            log.cursors[reader] = (name, stored)
         done(max(seq, stored, 0))
 
     def acknowledged(self, room: str, reader: str, done: Answer[int | None]) -> None:

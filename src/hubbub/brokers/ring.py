@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 from hubbub.hub.ports import CONFLICT, Draft, Entry, Portion
 
 REMEMBERED_MS: Final = 300_000
+MAX_READERS: Final = 10_000
+"""Cursors of a room: a client can make sessions without end, and each may leave one."""
 NO_REPEATS: Final[Mapping[int, int]] = MappingProxyType({})
 # Removed slots are given back when they are so many, and more than an eighth of all.
 SLACK: Final = 32

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from hubbub.brokers import memory
 from hubbub.brokers.memory import EXPIRE_EVERY
 from hubbub.hub.ports import Kept, Retention
 from tests.support.logs import Logs, once
@@ -47,6 +48,37 @@ def test_a_room_that_was_entered_again_is_not_left_longest_ago(logs: Logs) -> No
     logs.broker.close("a")
     leave(logs, "c")
     assert [logs.open(room).seq for room in "acb"] == [1, 1, 0]
+
+
+def test_all_closed_rooms_together_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MAX_UNUSED_BYTES", 10 * (memory.EVENT_BYTES + 1))
+    logs = Logs(None, max_logs=1000)
+    leave(logs, *"abcdefghij")
+    for room in "abcdefghij" * 3:  # what is left again does not count twice
+        assert logs.open(room).seq == 1
+        logs.broker.close(room)
+    leave(logs, *"klm")
+    assert [room for room in "abcdefghijklm" if logs.open(room).seq == 0] == ["a", "b", "c"]
+    logs.end()
+
+
+def test_of_closed_rooms_the_one_left_last_is_kept_however_large_it_is(
+    logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "MAX_UNUSED_BYTES", 1)
+    leave(logs, "a", "b")
+    assert [logs.open(room).seq for room in "ab"] == [0, 1]
+
+
+def test_cursors_of_closed_rooms_count(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MAX_UNUSED_BYTES", 2 * memory.CURSOR_BYTES)
+    logs.open("a")
+    for reader in ("ada", "bob"):
+        logs.acknowledge(reader, 0, room="a")
+    logs.broker.close("a")
+    leave(logs, "b")
+    assert [logs.open(room).seq for room in "ab"] == [0, 1]
+    assert logs.acknowledged("ada", room="a") is None
 
 
 def test_open_rooms_are_never_forgotten(logs: Logs) -> None:
@@ -94,6 +126,15 @@ def test_what_is_too_old_is_let_go_with_one_of_the_next_appends(logs: Logs) -> N
     for _ in range(EXPIRE_EVERY):
         logs.append(b"y", room="a")
     assert sys.getrefcount(payload) == free
+
+
+def test_the_newest_readers_of_a_room_are_known(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MAX_READERS", 3)
+    logs.open()
+    logs.append(b"x")
+    for reader, seq in (("a", 0), ("b", 0), ("c", 0), ("a", 1), ("d", 0)):
+        logs.acknowledge(reader, seq)
+    assert [reader for reader, _, _ in logs.readers()] == ["d", "a", "c"]
 
 
 def test_closing_what_is_not_open_does_nothing(logs: Logs) -> None:
