@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 from hubbub.brokers.ring import NO_REPEATS, Recent, repeatable
 from hubbub.brokers.sqlite_file import RECORD, TRIM_ROWS, Change, Cursor, File, Insert, NewRoom, Stored, Trim
 from hubbub.brokers.sqlite_open import open_file
-from hubbub.brokers.sqlite_room import TAIL, Room
+from hubbub.brokers.sqlite_room import STAMPS, TAIL, Room
 from hubbub.errors import BrokerError
 from hubbub.hub.ports import Answer, Draft, Kept, Portion, Position, Retention
 
@@ -174,10 +174,13 @@ class SqliteBroker:
             self.acknowledged(room, reader, lambda stored: done(stored or 0))
             return
         log = self._rooms[room]
-        self._stamp = max(self._stamp + 1, self._now_ms() * 1000)
+        now = self._now_ms()
+        self._stamp = max(self._stamp + 1, now * STAMPS)
         # Nobody has received what is not there.
         cursor = Cursor(log.id, reader, name, min(seq, log.ring.head), self._stamp)
-        self._put(log, (cursor,), lambda error: done(error or cursor.stored))
+        forget = log.forget(now, 1)
+        changes = (cursor,) if forget is None else (cursor, forget)
+        self._put(log, changes, lambda error: done(error or cursor.stored))
 
     def acknowledged(self, room: str, reader: str, done: Answer[int | None]) -> None:
         log = self._rooms[room]
@@ -247,10 +250,11 @@ class SqliteBroker:
             done(room)
 
     def _enter(self, name: str, retention: Retention, stored: Stored | None) -> Room:
-        new = Stored(self._next_room, self._epoch(name), 0, 0, 0, None, 0, 0, ())
+        new = Stored(self._next_room, self._epoch(name), 0, 0, 0, None, 0, 0)
         self._next_room += stored is None
         room = self._rooms[name] = Room(name, retention, stored or new, stored is not None)
         self._trim(room)
+        self._forget_old(room, stored or new)
         if name not in self._open:
             self._unused[name] = None
             self._unused.move_to_end(name, last=False)
@@ -279,6 +283,12 @@ class SqliteBroker:
         trim = room.trim(self._now_ms())
         if trim is not None:
             self._put(room, (trim,), lambda error: None)
+
+    def _forget_old(self, room: Room, stored: Stored) -> None:
+        self._stamp = max(self._stamp, stored.newest_stamp or 0)  # the clock may have been set back
+        forget = room.forget_old(self._now_ms(), stored.oldest_stamp)
+        if forget is not None:
+            self._put(room, (forget,), lambda error: None)
 
     def _sweep(self) -> None:
         """Looks at a few of the rooms in the file now and then: loading one has it trimmed."""

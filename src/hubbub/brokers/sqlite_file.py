@@ -32,7 +32,8 @@ FORGET_EVERY: Final = 64
 LOAD: Final = """
 SELECT id, epoch, max(head, coalesce((SELECT max(seq) FROM event WHERE room = id), 0)), lost, max(time, coalesce(
     (SELECT time FROM event WHERE room = id ORDER BY seq DESC LIMIT 1), 0)),
-    (SELECT time FROM event WHERE room = id ORDER BY seq LIMIT 1)
+    (SELECT time FROM event WHERE room = id ORDER BY seq LIMIT 1),
+    (SELECT min(stamp) FROM cursor WHERE room = id), (SELECT max(stamp) FROM cursor WHERE room = id)
 FROM room WHERE name = ?"""
 HEAD: Final = "SELECT seq, time FROM event WHERE room = ? ORDER BY seq DESC LIMIT 1"
 SIZE: Final = "SELECT count(*), coalesce(sum(length(payload)), 0) FROM event WHERE room = ?"
@@ -65,6 +66,9 @@ SELECT group_concat(seq || ' ' || length(reader) || ' ' || length(name), ' '),
 FROM (SELECT * FROM cursor WHERE room = ? ORDER BY stamp DESC LIMIT ?)"""
 PUT_CURSORS: Final = """ ON CONFLICT (room, reader) DO UPDATE SET name = excluded.name, seq = max(seq, excluded.seq),
     stamp = CASE WHEN excluded.seq > seq THEN excluded.stamp ELSE stamp END"""
+FORGET: Final = """
+DELETE FROM cursor WHERE room = :room AND stamp < max(:before,
+    coalesce((SELECT stamp FROM cursor WHERE room = :room ORDER BY stamp DESC LIMIT 1 OFFSET :most - 1), 0))"""
 # The oldest events that are too many, too large in sum, or too old; the newest one may only be too old.
 TOO_MANY: Final = """
 SELECT max(seq), count(*), sum(size) FROM (
@@ -85,6 +89,7 @@ class Stored:
         oldest_time: of its oldest event, None without events.
         count, size: the events held, and the bytes of their payloads.
         tail: the newest entries and their keys.
+        oldest_stamp, newest_stamp: of its cursors, None without cursors.
     """
 
     id: int
@@ -95,7 +100,9 @@ class Stored:
     oldest_time: int | None
     count: int
     size: int
-    tail: Sequence[tuple[Entry, str]]
+    tail: Sequence[tuple[Entry, str]] = ()
+    oldest_stamp: int | None = None
+    newest_stamp: int | None = None
 
 
 class NewRoom(NamedTuple):
@@ -150,7 +157,15 @@ class Trim:
     gone_size: int = 0
 
 
-Change = NewRoom | Insert | Cursor | Trim
+class Forget(NamedTuple):
+    """Cursors of a room to be removed: those from before a stamp, and all but the `most` newest."""
+
+    room: int
+    before: int
+    most: int
+
+
+Change = NewRoom | Insert | Cursor | Trim | Forget
 
 
 class File:
@@ -204,9 +219,10 @@ class File:
         row = self._one(LOAD, (name,))
         if row is None:
             return None
-        id, epoch, head, lost, time, oldest_time = row
+        id, epoch, head, lost, time, oldest_time, *stamps = row
         count, size = self._one(SIZE, (id,)) if weigh else (head - lost, 0)
-        return Stored(id, epoch, head, lost, time, oldest_time, count, size, _entries(*self._one(NEWEST, (id, tail))))
+        entries = _entries(*self._one(NEWEST, (id, tail)))
+        return Stored(id, epoch, head, lost, time, oldest_time, count, size, entries, *stamps)
 
     def names(self, after: int, limit: int) -> Sequence[tuple[int, str]]:
         """Ids and names of the rooms with greater ids."""
@@ -258,7 +274,8 @@ class File:
         statements = list(self._statements(changes, now))
         cursors = {(change.room, change.reader): change for change in changes if isinstance(change, Cursor)}
         trims = [change for change in changes if isinstance(change, Trim)]
-        if len(statements) == 1 and not (cursors or trims):
+        forgets = [change for change in changes if isinstance(change, Forget)]
+        if len(statements) == 1 and not (cursors or trims or forgets):
             self._writer.execute(*statements[0])  # is a transaction by itself
             return
         with self._transaction():
@@ -267,6 +284,8 @@ class File:
             stored = self._stored(cursors)
             for trim in trims:
                 self._trim(trim)
+            for forget in forgets:
+                self._writer.execute(FORGET, forget._asdict())
         for change in changes:
             if isinstance(change, Cursor):
                 change.stored = stored[change.room, change.reader]

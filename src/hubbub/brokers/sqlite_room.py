@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from hubbub.brokers.ring import Ring
-from hubbub.brokers.sqlite_file import TRIM_ROWS, Insert, Stored, Trim
+from hubbub.brokers.ring import MAX_READERS, Ring
+from hubbub.brokers.sqlite_file import TRIM_ROWS, Forget, Insert, Stored, Trim
 from hubbub.hub.ports import Retention
 
 RING_COUNT: Final = 1000
 RING_BYTES: Final = 1 << 20
+FORGET_READERS: Final = 1000
+"""After so many acknowledgements it is looked whether the room has too many readers."""
+STAMPS: Final = 1000
+"""A cursor's stamp is in microseconds, so that those of one millisecond have an order."""
 TAIL: Final = 200
 """Entries of a room that are read when it is opened: what most clients ask for."""
 
@@ -23,7 +27,7 @@ class Room:
 
     __slots__ = (
         *("count", "epoch", "head", "id", "lost", "name", "oldest_time", "pending", "retention"),
-        *("ring", "saved", "size", "time", "trimming"),
+        *("ring", "saved", "size", "time", "trimming", "until_forget"),
     )
 
     def __init__(self, name: str, retention: Retention, stored: Stored, saved: bool) -> None:
@@ -40,6 +44,7 @@ class Room:
         self.size = stored.size
         self.pending = 0
         self.trimming = False
+        self.until_forget = 0 if saved else FORGET_READERS  # nobody has counted those in the file
         floor = stored.lost if len(stored.tail) < TAIL else stored.tail[0][0].seq - 1
         self.ring = Ring(RING_COUNT, RING_BYTES, retention.latest_only, floor)
         for entry, key in stored.tail:
@@ -85,6 +90,23 @@ class Room:
         if trim.lost > self.lost:
             self.lost = trim.lost
             self.ring.discard(trim.lost)
+
+    def forget(self, now: int, moved: int) -> Forget | None:
+        """Which cursors are to be removed, once so many have moved that there may be any."""
+        self.until_forget -= moved
+        if self.until_forget > 0:
+            return None
+        self.until_forget = FORGET_READERS
+        return Forget(self.id, self._oldest_stamp(now), MAX_READERS)
+
+    def forget_old(self, now: int, oldest: int | None) -> Forget | None:
+        """Which cursors are to be removed when the oldest has a stamp."""
+        return None if oldest is None or oldest >= self._oldest_stamp(now) else self.forget(now, FORGET_READERS)
+
+    def _oldest_stamp(self, now: int) -> int:
+        """Of a cursor that moved while events were kept that are held; those of before are of no use."""
+        seconds = self.retention.seconds
+        return max(math.ceil(now - seconds * 1000), 0) * STAMPS if seconds else 0
 
     def reset(self, insert: Insert) -> None:
         """Takes back the numbers of events that were not kept."""

@@ -273,7 +273,9 @@ class Broker(Protocol):
     def acknowledge(self, room: str, reader: str, name: str, seq: int, done: Answer[int]) -> None:
         """Stores that a reader has received all up to `seq`, never less than before; answers with what is stored.
 
-        It is stored as long as the log is, and at least as durably as an event. A negative seq changes nothing.
+        It is stored at least as durably as an event, and as long as the log is, but not for ever: of a room the newest
+        10,000 readers are kept, and none need be that moved before the oldest event that is held (`Retention.seconds`).
+        A negative seq changes nothing.
 
         Args:
             reader: who it is, across connections.

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from hubbub.brokers import sqlite_file
+from hubbub.brokers import sqlite_file, sqlite_room
 from hubbub.brokers.sqlite import SqliteBroker
 from hubbub.brokers.sqlite_open import close_file, open_file, parse_url
 from hubbub.errors import BrokerError, ConfigError
@@ -244,6 +244,53 @@ def test_much_that_is_too_old_is_removed_in_parts(path: Path) -> None:
         logs.broker = logs._start()
         assert logs.open().seq == 2 * sqlite_file.TRIM_ROWS + 6
         assert logs.seqs(0) == ([2 * sqlite_file.TRIM_ROWS + 6], False)
+
+
+# Readers
+
+
+def stored_readers(path: Path) -> list[str]:
+    return [reader.decode() for (reader,) in rows(path, "SELECT reader FROM cursor ORDER BY stamp")]
+
+
+def test_the_newest_readers_of_a_room_are_kept_and_some_more(
+    logs: Logs, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_room, "MAX_READERS", 3)
+    monkeypatch.setattr(sqlite_room, "FORGET_READERS", 10)
+    logs.append(b"x")
+    logs.restart()
+    for number in range(100):
+        logs.acknowledge(f"{number}", 0)
+        assert len(rows(path, "SELECT * FROM cursor")) <= 3 + 10
+    assert stored_readers(path)[-3:] == ["97", "98", "99"]
+
+
+def test_readers_are_counted_when_a_room_is_used_again(logs: Logs, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(10):
+        logs.acknowledge(f"{number}", 0)
+    monkeypatch.setattr(sqlite_room, "MAX_READERS", 3)
+    logs.restart()
+    logs.acknowledge("new", 0)
+    assert stored_readers(path) == ["8", "9", "new"]
+
+
+def test_readers_of_long_ago_are_forgotten_with_the_events(path: Path) -> None:
+    with logs_of(path, Retention(0, 0, 10)) as logs:
+        logs.acknowledge("ada", 0)
+        logs.now += 9_000
+        logs.acknowledge("bob", 0)
+        logs.now += 2_000
+        logs.restart()
+        assert (logs.acknowledged("ada"), logs.acknowledged("bob")) == (None, 0)
+
+
+def test_a_reader_that_is_forgotten_in_the_same_commit_is_answered(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_room, "MAX_READERS", 1)
+    monkeypatch.setattr(sqlite_room, "FORGET_READERS", 3)
+    logs.restart()
+    answers = [logs.begin(logs.broker.acknowledge, "r", reader, "", 0) for reader in "abcabc"]
+    assert [logs.wait(answer) for answer in answers] == [0] * 6
 
 
 # The end of the machine
