@@ -31,7 +31,11 @@ MAX_BATCH: Final = 1000
 """Appends of one transaction: about 10 ms."""
 PATIENCE_SECONDS: Final = 0.005
 GIVE_WAY_SECONDS: Final = 0.0001
-"""A busy event loop can keep the GIL from the writer for seconds: when work waits this long, the loop pauses."""
+"""A loop that never sleeps keeps the GIL from the writer: when work waits so long, the loop pauses, and lets go of it.
+
+Measured with an append of 200 bytes a turn, each behind 0.2 ms of other work, for 4 s on two shared cores: 99 of 100
+appends are answered within 23 to 29 ms instead of 308 to 429, at about the same number of appends.
+"""
 SWEEP_MS: Final = 30_000
 SWEEP_ROOMS: Final = 20
 """So many rooms that nobody may have opened for long are looked at in a sweep."""
