@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from hubbub.brokers.memory import MemoryBroker
+from hubbub.brokers.memory import MemoryBroker, _Log
 from hubbub.brokers.sqlite import SqliteBroker
 from hubbub.config import Config, Limits, Rooms
 from hubbub.hub.commands import BUILT_IN
@@ -60,12 +60,15 @@ class PromptBroker(MemoryBroker):
 
     late = False
 
+    def _log_of(self, room: str) -> _Log | None:
+        return self._used.get(room) or self._unused.get(room, (None, 0))[0]
+
     def numbered(self, room: str) -> int:
-        log = self._used.get(room) or self._unused.get(room)
+        log = self._log_of(room)
         return log.ring.head if log else 0
 
     def held(self, room: str) -> list[tuple[str, int, str]]:
-        log = self._used.get(room) or self._unused.get(room)
+        log = self._log_of(room)
         found: Portion = log.ring.read(0, HELD, 1 << 20) if log else Portion((), True)
         return [(log.epoch, entry.seq, json.loads(entry.payload)["text"]) for entry in found.entries] if log else []
 
@@ -93,10 +96,10 @@ class FileBroker(SqliteBroker):
 
     late = True
 
-    def __init__(self, path: Path, new_id: Callable[[], str], retention: Any, now_ms: Callable[[], int]) -> None:
+    def __init__(self, path: Path, retention: Any, now_ms: Callable[[], int]) -> None:
         self._posted: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._late: deque[Callable[[], None]] = deque()
-        super().__init__(path, new_id, retention, now_ms, self._posted.put, "OFF")
+        super().__init__(path, retention, now_ms, self._posted.put, "OFF")
 
     def _put(self, *args: Any) -> None:
         super()._put(*args)
@@ -517,7 +520,7 @@ class FileMachine(LogMachine):
         self.folder = tempfile.TemporaryDirectory()
 
     def make_broker(self, new_id: Any, retention: Any, _: int, now: Any) -> FileBroker:
-        return FileBroker(Path(self.folder.name) / "log.db", new_id, retention, now)
+        return FileBroker(Path(self.folder.name) / "log.db", retention, now)
 
     def teardown(self) -> None:
         try:
