@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import sqlite3
 import tempfile
@@ -31,7 +32,7 @@ GRACE, SESSION = 15.0, 120.0
 NAMES = ("one", "two")
 CLIENTS = ("ada", "bob", "cid", "dan")  # dan has no session
 clients = st.sampled_from(range(len(CLIENTS)))
-rooms = st.sampled_from(NAMES)
+rooms = st.sampled_from(["one", "one", "two"])
 places = st.sampled_from(["none", "here", "here", "old", "start", "future", "epoch", "time", "acked"])
 
 
@@ -125,6 +126,7 @@ class FileBroker(SqliteBroker):
 
     def end(self) -> None:
         """As the end of the process: what is in the file stays, no answer is given any more."""
+        atexit.unregister(self._at_exit)
         self._changes.put(None)
         self._questions.put(None)
         self._writer.join()
@@ -224,6 +226,9 @@ class LogMachine(RuleBasedStateMachine):
                 self.waiting.setdefault((client, room), self.runtime.now + GRACE)
             else:
                 self._departs(client, room)
+        for other, room in [key for key in self.waiting if key[0] is client and not stays]:
+            del self.waiting[other, room]
+            self._departs(client, room)
         client.positions |= client.places
 
     def _departs(self, client: Client, room: str) -> None:
@@ -268,7 +273,10 @@ class LogMachine(RuleBasedStateMachine):
         if resumes and client.session:
             self.resume(index)
             return
-        for room, place in client.positions.items():
+        self._return(index)
+
+    def _return(self, index: int) -> None:
+        for room, place in self._online(index).positions.items():
             if place.member:
                 self.join(index, room, keep=True, kind="here", history=0)
 
@@ -336,8 +344,15 @@ class LogMachine(RuleBasedStateMachine):
             client.entered.add(room)
         self._ask(client, Asked("resume"), type="resume", rooms=client.resumed)
 
-    @rule(index=clients, room=rooms, keep=st.booleans(), named=st.booleans(), confirm=st.booleans())
-    def publish(self, index: int, room: str, keep: bool, named: bool, confirm: bool) -> None:
+    @rule(
+        index=clients,
+        room=rooms,
+        keep=st.sampled_from([True, True, False]),
+        named=st.booleans(),
+        confirm=st.booleans(),
+        waits=st.booleans(),
+    )
+    def publish(self, index: int, room: str, keep: bool, named: bool, confirm: bool, waits: bool) -> None:
         client = self._online(index)
         text = self._text()
         asked = Asked(
@@ -346,6 +361,10 @@ class LogMachine(RuleBasedStateMachine):
         if named and keep:
             self.sent[client].append(asked)
         self._say(client, asked)
+        if named and keep:
+            if waits:
+                self.turn()
+            self._say(client, asked)
 
     def _text(self) -> str:
         self.serial += 1
@@ -390,6 +409,15 @@ class LogMachine(RuleBasedStateMachine):
         if client.pipe.takes is None:
             client.pipe.takes = takes
 
+    @rule(index=clients, takes=st.integers(0, 2), events=st.integers(1, HELD + 3), turns=st.integers(0, 2))
+    def fall_behind(self, index: int, takes: int, events: int, turns: int) -> None:
+        """Somebody does not read while much is said."""
+        self.slow_down(index, takes)
+        for _ in range(events):
+            self.flood("one", 1)
+            for _ in range(turns):
+                self.turn()
+
     @rule(index=clients)
     def drain(self, index: int) -> None:
         if self.clients[index].online:
@@ -423,9 +451,9 @@ class LogMachine(RuleBasedStateMachine):
                 self._departs(client, room)
                 del self.waiting[client, room]
 
-    @rule()
-    def restart(self) -> None:
-        """The process is killed, and another one begins."""
+    @rule(returning=st.booleans())
+    def restart(self, returning: bool) -> None:
+        """The process is killed, and another one begins; and everybody comes back, and says the last thing again."""
         self._compare_logs()
         for client in self.clients:
             if client.online:
@@ -440,6 +468,9 @@ class LogMachine(RuleBasedStateMachine):
             self.heads.clear()
             self.forget()
         self._begin_life()
+        for index in range(len(CLIENTS) - 1) if returning else ():
+            self._return(index)
+            self.repeat(index, 1)
 
     def forget(self) -> None:
         """What the memory broker knew is gone."""
@@ -461,7 +492,7 @@ class LogMachine(RuleBasedStateMachine):
     def _notice_ends(self) -> None:
         for client in self.clients:
             if client.online and not client.connection.open:
-                assert client.pipe.actions[-1] == (1008, "nothing was read for 60 s")
+                assert (1008, "nothing was read for 60 s") in client.pipe.actions
                 self._ended(client, stays=False)
 
     def _compare_logs(self) -> None:
@@ -532,12 +563,12 @@ class FileMachine(LogMachine):
 def tried(part: float) -> settings:
     """A part of the examples of the profile in force."""
     assert settings.default is not None
-    return settings(max_examples=round(settings.default.max_examples * part), stateful_step_count=40)
+    return settings(max_examples=round(settings.default.max_examples * part), stateful_step_count=50)
 
 
 TestPrompt = PromptMachine.TestCase
-TestPrompt.settings = tried(1)
+TestPrompt.settings = tried(1.5)
 TestLate = LateMachine.TestCase
-TestLate.settings = tried(1)
+TestLate.settings = tried(1.5)
 TestFile = FileMachine.TestCase
 TestFile.settings = tried(0.5)

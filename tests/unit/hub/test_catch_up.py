@@ -173,6 +173,48 @@ def test_who_is_lost_while_it_is_stalled_is_read_for_no_more(bench: Bench) -> No
     assert (seqs(reply["messages"]), reply["recovered"]) == ([1], True)
 
 
+def test_a_portion_ends_with_what_the_others_have() -> None:
+    bench, ada = late_reader()
+    say_late(bench, 1)  # numbered, but not kept yet
+    bench.hub.writing_resumed(ada)
+    answers(bench)
+    assert seqs(tape(ada).events) == [1, 2]
+
+
+def late_reader() -> tuple[Bench, Connection]:
+    """Somebody who reads nothing, and has missed one event, of a broker that is late."""
+    bench = speaking(broker=LateReads)
+    ada = client(bench, "")
+    bench.receive(ada, type="join", room="lobby", username="ada")
+    answers(bench)
+    tape(ada).forget()
+    bench.hub.writing_paused(ada)
+    say_late(bench, 1)
+    answers(bench)
+    return bench, ada
+
+
+def test_what_was_read_for_who_left_meanwhile_is_not_sent() -> None:
+    bench, ada = late_reader()
+    bench.hub.writing_resumed(ada)
+    bench.hub.leave(ada, "lobby")
+    answers(bench)
+    assert heard(ada) == []
+
+
+def test_draining_during_a_join_does_not_hurry_it() -> None:
+    bench = speaking(broker=LateReads)
+    bench.hub.room("lobby").publish({"type": "said", "text": "x"})
+    answers(bench)
+    ada = client(bench)
+    bench.hub.writing_paused(ada)
+    bench.receive(ada, type="join", room="lobby", username="ada", history=1)
+    bench.broker.answer(1)  # type: ignore[attr-defined]
+    bench.hub.writing_resumed(ada)
+    answers(bench)
+    assert (types(ada)[0], seqs(tape(ada).events[1:])) == ("room_info", [])
+
+
 # What is gone
 
 

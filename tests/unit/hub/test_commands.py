@@ -234,6 +234,26 @@ def test_who_comes_back_meanwhile_gets_everything_once(steps: int) -> None:
     assert seqs(info["messages"]) + seqs(rest) == [1, 2]
 
 
+@pytest.mark.parametrize("steps", range(9))
+def test_so_does_who_has_something_to_acknowledge(steps: int) -> None:
+    bench, ada = late(session="")
+    answers(bench)
+    bench.receive(ada, type="ack", room="lobby", seq=0)
+    bench.hub.room("lobby").publish({"type": "said", "text": "2"}, confirm=True)
+    answers(bench)
+    for _ in range(2):
+        bench.hub.lost(ada)
+        ada = client(bench, token(ada))
+        bench.receive(ada, type="join", room="lobby", username="ada", since={"epoch": EPOCH, "seq": 2})
+        answers(bench, steps)
+        bench.hub.room("lobby").publish({"type": "said", "text": "more"})
+    answers(bench)
+    events = tape(ada).events
+    assert events[0]["type"] == "room_info"
+    new = [event["seq"] for event in events[1:] if "seq" in event and "redelivered" not in event]
+    assert seqs(events[0]["messages"]) + new == [3, 4]
+
+
 def test_commands_behind_a_join_wait_for_it() -> None:
     bench, ada = late()
     bench.receive(ada, type="say", text="x", id=2)

@@ -100,6 +100,15 @@ def test_the_ones_left_longest_ago_go_when_there_are_too_many() -> None:
     assert [token(client(bench, known)) == known for known in tokens] == [False, True, True]
 
 
+def test_a_second_end_counts_anew(bench: Bench) -> None:
+    first = client(bench, "")
+    bench.hub.lost(first)
+    bench.tick(60)
+    bench.hub.lost(client(bench, token(first)))
+    bench.tick(119)
+    assert token(client(bench, token(first))) == token(first)
+
+
 # Another life of the node, with the same broker
 
 
@@ -153,6 +162,7 @@ def test_a_second_loss_has_its_own_grace(bench: Bench) -> None:
     ask(bench, back, "join", room="lobby", username="ada")
     bench.hub.lost(back)
     bench.tick(14)
+    bench.runtime.settle()
     assert presence(seen) == []
     bench.tick()
     bench.runtime.settle()
