@@ -352,7 +352,7 @@ class LogMachine(RuleBasedStateMachine):
         confirm=st.booleans(),
         waits=st.booleans(),
     )
-    def publish(self, index: int, room: str, keep: bool, named: bool, confirm: bool, waits: bool) -> None:
+    def publish(self, *, index: int, room: str, keep: bool, named: bool, confirm: bool, waits: bool) -> None:
         client = self._online(index)
         text = self._text()
         asked = Asked(
@@ -454,6 +454,8 @@ class LogMachine(RuleBasedStateMachine):
     @rule(returning=st.booleans())
     def restart(self, returning: bool) -> None:
         """The process is killed, and another one begins; and everybody comes back, and says the last thing again."""
+        for index in range(len(CLIENTS) - 1) if returning else ():
+            self.publish(index=index, room="one", keep=True, named=True, confirm=False, waits=True)
         self._compare_logs()
         for client in self.clients:
             if client.online:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from hubbub.brokers.ring import MAX_READERS, NO_REPEATS, Recent, Ring, repeatable
+from hubbub.brokers.ring import MAX_READERS, NO_REPEATS, Recent, Ring
 from hubbub.hub.ports import Answer, Draft, Kept, Portion, Position, Retention
 
 # Events of a room after which it is looked whether the oldest are too old; none of these is ever read.
@@ -96,8 +96,10 @@ class MemoryBroker:
         ring = log.ring
         first = ring.head + 1
         repeats = NO_REPEATS
-        if repeatable(drafts):
-            drafts, repeats, _ = self._recent.sort(log.epoch, time, first, drafts)
+        for draft in drafts:
+            if draft.once is not None:
+                drafts, repeats, _ = self._recent.sort(log.epoch, time, first, drafts)
+                break
         if time > log.time:
             log.time = time
         keys = [draft.key for draft in drafts] if ring.latest else ()

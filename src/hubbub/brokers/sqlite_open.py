@@ -25,7 +25,7 @@ LIFE_BYTES: Final = 16
 SCHEME: Final = "sqlite:///"
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
-# Events stand in the order in which they came: a table in the order of rooms would write a page for each (benchmark P3).
+# Events stand in the order in which they came; in the order of rooms each would cost a page (benchmark P3).
 SCHEMA: Final = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;

@@ -55,7 +55,7 @@ class CatchUp:
             return
         reader.held = True
         after = max(reader.cursor, room.head - 1) if reader.skips else reader.cursor
-        answered = partial(self._deliver, member, reader, after)
+        answered = partial(self._deliver, member, reader, after, room.head)
         self._hub.broker.read(room.name, after, PORTION_EVENTS, PORTION_BYTES, answered)
 
     def _finish(self, member: Member, reader: Reader) -> None:
@@ -66,7 +66,8 @@ class CatchUp:
             count = MemberCount(room.count, self._hub.runtime.unix_ms())
             member.connection.transport.send((EVENT, _encode(count)[:-1] + room.suffix))
 
-    def _deliver(self, member: Member, reader: Reader, after: int, answer: Portion | BrokerError) -> None:
+    def _deliver(self, member: Member, reader: Reader, after: int, head: int, answer: Portion | BrokerError) -> None:
+        """Writes what was read behind `after` when the log's end was `head`."""
         if member.reader is not reader:
             return
         if isinstance(answer, BrokerError):
@@ -77,8 +78,8 @@ class CatchUp:
         entries = [entry for entry in answer.entries if entry.seq <= room.head]
         items = [room.item(entry.seq, entry.payload) for entry in entries]
         if not answer.whole or after > reader.cursor:
-            items.insert(0, self._gap(room, entries[0].seq - 1 if entries else room.head))
-        reader.cursor = entries[-1].seq if entries else room.head
+            items.insert(0, self._gap(room, entries[0].seq - 1 if entries else head))
+        reader.cursor = entries[-1].seq if entries else head
         self._hub.counters.events_replayed += len(entries)
         member.connection.transport.deliver(Batch(items))
         if member.reader is not reader or member.connection.stalled:

@@ -7,7 +7,8 @@ from functools import partial
 
 from msgspec import UNSET
 
-from hubbub.errors import BrokerError
+from hubbub.codes import NOT_IN_ROOM
+from hubbub.errors import BrokerError, CommandError
 from hubbub.hub.connection import Connection
 from hubbub.hub.member import Member
 from hubbub.hub.pages import MOST_BYTES, MOST_EVENTS, between, messages
@@ -91,6 +92,8 @@ class Entrance:
                 self.connection._hub.forget(member)
             raise
         if not self._is_here(member):
+            if self.connection.open:
+                raise CommandError(NOT_IN_ROOM, "Taken out of the room")
             return
         reached = entries[-1].seq if entries else head
         if entries and self.connection.stalled:  # it does not read: what it missed follows as soon as it does

@@ -37,9 +37,9 @@ class Flight(msgspec.Struct, eq=False):
     room: Room
     publications: list[Publication]
     newcomers: dict[Connection, int]
-    leavers: list[Connection] = []
+    leavers: list[Connection] | None = None
     answer: Kept | BrokerError | None = None
-    landed: list[Callable[[None], None]] = []
+    landed: list[Callable[[None], None]] | None = None
     _items: list[Any] = []
     _special: dict[Connection, int] | None = None
     _partial: bool = False

@@ -116,7 +116,8 @@ class Room:
         """Calls back once all that was published before has gone out."""
         self.flush()
         if self._flights:
-            self._flights[-1].landed.append(callback)
+            flight = self._flights[-1]
+            flight.landed = [*(flight.landed or ()), callback]
         else:
             callback(None)
 
@@ -164,7 +165,8 @@ class Room:
         self._fan_out.forget(member)  # what its last connection was to get
         for flight in self._flights:
             flight.newcomers[member.connection] = len(flight.publications)
-            flight.leavers = [leaver for leaver in flight.leavers if leaver is not member.connection]
+            if flight.leavers is not None:
+                flight.leavers = [leaver for leaver in flight.leavers if leaver is not member.connection]
         if self._pending:
             self._newcomers[member.connection] = len(self._pending)
         member.start = self.head if after is None else after
@@ -191,7 +193,7 @@ class Room:
             self.flush()
             if member.reader is None:
                 for flight in self._flights:
-                    flight.leavers.append(member.connection)
+                    flight.leavers = [*(flight.leavers or ()), member.connection]
             self._fan_out.finish(member)
         self._fan_out.forget(member)
         self.make_live(member)
@@ -337,7 +339,7 @@ class Room:
             except Exception:  # one room's failure must not take others along
                 log.exception("events of a room could not be delivered: room=%r", self.name)
             flights.popleft()
-            for callback in flight.landed:
+            for callback in flight.landed or ():
                 callback(None)
         self._landing = False
         if not self.members:
@@ -350,7 +352,7 @@ class Room:
         before, self.head = self.head, head
         self._hub.counters.events_published += len(batch.items)
         if batch.items:
-            for connection in flight.leavers:
+            for connection in flight.leavers or ():
                 connection.transport.deliver(personal.get(connection, batch))
             self._deliver(batch, personal, before)
         for publication in flight.publications:

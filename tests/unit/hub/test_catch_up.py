@@ -181,17 +181,27 @@ def test_a_portion_ends_with_what_the_others_have() -> None:
     assert seqs(tape(ada).events) == [1, 2]
 
 
-def late_reader() -> tuple[Bench, Connection]:
-    """Somebody who reads nothing, and has missed one event, of a broker that is late."""
-    bench = speaking(broker=LateReads)
+def late_reader(missed: int = 1) -> tuple[Bench, Connection]:
+    """Somebody who reads nothing, and has missed something, of a broker that is late."""
+    bench = speaking(broker=LateReads, patterns=[("*", {"history": 2000})])
     ada = client(bench, "")
     bench.receive(ada, type="join", room="lobby", username="ada")
     answers(bench)
     tape(ada).forget()
     bench.hub.writing_paused(ada)
-    say_late(bench, 1)
+    say_late(bench, missed)
     answers(bench)
     return bench, ada
+
+
+def test_who_stops_and_goes_on_while_it_is_read_for_gets_nothing_twice() -> None:
+    bench, ada = late_reader(missed=700)
+    for _ in range(2):
+        bench.hub.writing_resumed(ada)
+        bench.hub.writing_paused(ada)
+    bench.hub.writing_resumed(ada)
+    answers(bench)
+    assert seqs(tape(ada).events) == list(range(1, 701))
 
 
 def test_what_was_read_for_who_left_meanwhile_is_not_sent() -> None:

@@ -254,6 +254,26 @@ def test_so_does_who_has_something_to_acknowledge(steps: int) -> None:
     assert seqs(events[0]["messages"]) + new == [3, 4]
 
 
+def test_a_redelivery_that_outlives_its_connection_lets_nobody_in_early() -> None:
+    bench = speaking(broker=LateReads, patterns=[("*", {"history": 3000})])
+    ada = client(bench, "")
+    bench.receive(ada, type="join", room="lobby", username="ada")
+    bench.receive(ada, type="ack", room="lobby", seq=0)
+    flood(bench, 1500)  # two portions
+    answers(bench)
+    for position in (1500, 1490):
+        bench.hub.lost(ada)
+        ada = client(bench, token(ada))
+        since = {"epoch": EPOCH, "seq": position}
+        bench.receive(ada, type="join", room="lobby", username="ada", since=since)
+        answers(bench, 1)
+    bench.hub.room("lobby").publish({"type": "said", "text": "x"})
+    bench.runtime.turn()
+    answers(bench)
+    assert types(ada)[0] == "room_info"
+    assert seqs(tape(ada).events[0]["messages"]) + seqs(tape(ada).events) == list(range(1491, 1502))
+
+
 def test_commands_behind_a_join_wait_for_it() -> None:
     bench, ada = late()
     bench.receive(ada, type="say", text="x", id=2)
