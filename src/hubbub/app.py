@@ -121,7 +121,10 @@ class Hubbub:
         return hook
 
     def on_disconnect(self, hook: Hook) -> Hook:
-        """Registers a function that is called with each connection once it has ended, after its commands."""
+        """Registers a function that is called with each connection once it has ended, after its commands.
+
+        The connection is still in its rooms, unless one of its commands was at work when it ended.
+        """
         self._disconnected.append(hook)
         return hook
 

@@ -56,6 +56,7 @@ class Counters:
     slow_readers_closed: int = 0
     writing_paused: int = 0
     events_replayed: int = 0
+    events_dropped: int = 0
     gaps: int = 0
     events_redelivered: int = 0
     sessions_resumed: int = 0

@@ -351,6 +351,9 @@ class Room:
         batch, personal = flight.batch(), flight.personal()
         before, self.head = self.head, head
         self._hub.counters.events_published += len(batch.items)
+        if self._behind:
+            dropped = sum(not publication.keep for publication in flight.publications)
+            self._hub.counters.events_dropped += dropped * self._behind
         if batch.items:
             for connection in flight.leavers or ():
                 connection.transport.deliver(personal.get(connection, batch))
