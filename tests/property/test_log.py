@@ -573,4 +573,4 @@ TestPrompt.settings = tried(1.5)
 TestLate = LateMachine.TestCase
 TestLate.settings = tried(1.5)
 TestFile = FileMachine.TestCase
-TestFile.settings = tried(0.5)
+TestFile.settings = tried(1)
