@@ -41,10 +41,12 @@ class CatchUp:
         self._waiting.append(member)
 
     def _some(self) -> None:
-        for _ in range(min(len(self._waiting), MEMBERS_A_TURN)):
-            self._read(self._waiting.popleft())
-        if self._waiting:
-            self._hub.runtime.call_soon(self._some)
+        try:
+            for _ in range(min(len(self._waiting), MEMBERS_A_TURN)):
+                self._read(self._waiting.popleft())
+        finally:  # whatever one member's room does, the others are read for
+            if self._waiting:
+                self._hub.runtime.call_soon(self._some)
 
     def _read(self, member: Member) -> None:
         reader, room = member.reader, member.room
@@ -75,6 +77,8 @@ class CatchUp:
             return
         room = member.room
         reader.held = False
+        if member.connection.stalled:  # nothing is written to it now: the same is read again once it is
+            return
         entries = [entry for entry in answer.entries if entry.seq <= room.head]
         items = [room.item(entry.seq, entry.payload) for entry in entries]
         if not answer.whole or after > reader.cursor:

@@ -79,10 +79,12 @@ def _wait(connection: Connection, call: Call) -> None:
 
 def _finish(connection: Connection, command: Command | None, result: object) -> None:
     """A handler has taken its last step."""
-    if isinstance(result, Exception):
-        fail(connection, command, result)
-    else:
+    try:
+        if isinstance(result, Exception):
+            raise result
         answer(connection, command, result)
+    except Exception as error:
+        fail(connection, command, error)
     connection._working = False
     go_on(connection)
 

@@ -177,8 +177,13 @@ class Entrance:
         """Sends again the confirmed events up to `last` that the client had before and did not acknowledge."""
         room = self.room
         if room.receipts.confirmed is None:
-            entries = yield from between(self.broker, room, 0, room.head)
-            room.receipts.found([entry.seq for entry in entries if entry.payload.endswith(CONFIRM)])
+            found: list[int] = []
+            read = 0
+            while read < room.head:  # what goes out meanwhile is looked at too
+                last_read, read = read, room.head
+                entries = yield from between(self.broker, room, last_read, read)
+                found += [entry.seq for entry in entries if entry.payload.endswith(CONFIRM)]
+            room.receipts.found(found)
         for seq in room.receipts.confirmed or ():
             if not acked < seq <= last:
                 continue

@@ -98,6 +98,14 @@ class Flight(msgspec.Struct, eq=False):
             publication.kept(seq)
         return None
 
+    def tell_landed(self) -> None:
+        """It has gone out."""
+        for callback in self.landed or ():
+            try:
+                callback(None)
+            except Exception:  # one who waits must not keep the room from going on
+                log.exception("who waited for events to go out failed: room=%r", self.room.name)
+
     def batch(self) -> Batch:
         """What members get."""
         return Batch([item for item in self._items if item is not None] if self._partial else self._items)

@@ -210,6 +210,7 @@ class Hub:
             transport = connection.transport
             self._drop(connection, lost=True, stays=False)
             transport.close(SERVICE_RESTART, f"after={self.config.server.reconnect_ms}")
+        self.flush()  # what was said at the end is kept
 
     def _drop(self, connection: Connection, *, lost: bool, stays: bool = True) -> None:
         """Ends a connection for the hub.

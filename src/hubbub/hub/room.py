@@ -339,8 +339,7 @@ class Room:
             except Exception:  # one room's failure must not take others along
                 log.exception("events of a room could not be delivered: room=%r", self.name)
             flights.popleft()
-            for callback in flight.landed or ():
-                callback(None)
+            flight.tell_landed()
         self._landing = False
         if not self.members:
             self.close_unused()

@@ -42,8 +42,9 @@ class Pipe(RecordingTransport):
     takes: int | None = None
 
     def deliver(self, batch: Batch) -> None:
-        super().deliver(batch)
-        self._fill(len(batch.items))
+        if not self.connection.stalled:  # as the real ones: what is delivered to one that is full is gone
+            super().deliver(batch)
+            self._fill(len(batch.items))
 
     def send(self, item: Item) -> None:
         super().send(item)

@@ -204,6 +204,18 @@ def test_who_stops_and_goes_on_while_it_is_read_for_gets_nothing_twice() -> None
     assert seqs(tape(ada).events) == list(range(1, 701))
 
 
+def test_what_was_read_for_who_stopped_meanwhile_is_read_again() -> None:
+    bench, ada = late_reader(missed=2)
+    bench.hub.writing_resumed(ada)
+    bench.runtime.settle()  # the read is under way
+    bench.hub.writing_paused(ada)
+    answers(bench)
+    assert seqs(tape(ada).events) == []
+    bench.hub.writing_resumed(ada)
+    answers(bench)
+    assert seqs(tape(ada).events) == [1, 2]
+
+
 def test_what_was_read_for_who_left_meanwhile_is_not_sent() -> None:
     bench, ada = late_reader()
     bench.hub.writing_resumed(ada)

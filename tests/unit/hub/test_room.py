@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import pytest
@@ -467,3 +468,19 @@ def test_a_room_that_emptied_has_no_count_to_announce() -> None:
     bench.tick()
     bench.runtime.settle()
     assert bench.hub.counters.events_published == published
+
+
+def test_who_waits_for_a_room_to_settle_cannot_stop_it(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_: None) -> None:
+        raise RuntimeError("a bug of who waits")
+
+    caplog.set_level(logging.CRITICAL, "hubbub")
+    bench = Bench(broker=LateBroker)
+    (ada,) = bench.join("lobby", "ada")
+    ada.room.publish(Said("one"))
+    ada.room.settled(fail)
+    bench.broker.answer()  # type: ignore[attr-defined]
+    ada.room.publish(Said("two"))
+    bench.runtime.settle()
+    bench.broker.answer()  # type: ignore[attr-defined]
+    assert heard(ada) == ["one", "two"]
