@@ -16,12 +16,19 @@ from hubbub.errors import ConfigError
 
 PREFIX: Final = "HUBBUB_"
 FILE_VARIABLE: Final = "HUBBUB_CONFIG"
+TOKEN_VARIABLE: Final = "HUBBUB_TOKEN"
+"""A token for the commands that are clients; no setting."""
 MOST: Final = 2**31 - 1
 Value = str | int | float | bool | None
 
 
 def _setting(default: Value, help: str, least: float | None = None) -> Any:
-    return field(default=default, metadata={"help": help, "least": least})
+    return field(default=default, metadata={"help": help, "least": least, "secret": False})
+
+
+def _secret(help: str) -> Any:
+    """A setting that no option, message or representation shows."""
+    return field(default="", repr=False, metadata={"help": help, "least": None, "secret": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +50,8 @@ class Server:
     body_seconds: float = _setting(30.0, "time for a request's body; 64 KB over the slowest line in use", 1)
     close_seconds: float = _setting(5.0, "time for a peer to answer a close frame", 1)
     reconnect_ms: int = _setting(500, "what clients are told to wait after a restart, in milliseconds", 0)
+    tls_cert: str = _setting("", "PEM file with the certificate and those between it and the root; with it TLS is on")
+    tls_key: str = _setting("", "PEM file with its private key; both are read again on SIGHUP")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +66,18 @@ class Limits:
     max_message_bytes: int = _setting(65536, "longest message; 30 times the longest chat message in UTF-8", 1)
     max_buffered_bytes: int = _setting(262144, "bytes waiting for a slow reader; about 1,500 chat messages", 1024)
     stall_seconds: float = _setting(60.0, "how long a slow reader may take nothing at all before 1008", 1)
+    heavy_cost: int = _setting(2, "messages that history, presence, receipts and resume count as; each reads a log", 1)
+    user_rate: float = _setting(30.0, "messages a second of a user, over all connections; three devices. 0 for none", 0)
+    user_burst: int = _setting(100, "messages of a user at once before that rate counts", 1)
+    room_rate: float = _setting(1000.0, "messages a second of clients into a room; nobody reads more. 0 for none", 0)
+    room_burst: int = _setting(5000, "messages into a room at once before that rate counts", 1)
+    handshake_rate: float = _setting(50.0, "handshakes a second of an address, tickets too; 0 for no limit", 0)
+    handshake_burst: int = _setting(1000, "handshakes at once before that rate counts: all of an office come back", 1)
+    max_connections: int = _setting(50_000, "open connections; about 200 MB. Above, 503", 1)
+    max_connections_per_address: int = _setting(
+        500, "of an IPv4 address or IPv6 /64; an office behind one. Behind a proxy, see trusted_proxies", 1
+    )
+    max_connections_per_user: int = _setting(50, "of a user; some devices with some tabs each", 1)
     max_malformed: int = _setting(10, "malformed messages in a row before 4400", 1)
     max_rooms: int = _setting(100, "rooms a connection may be in", 1)
     max_backlog: int = _setting(32, "commands waiting for a connection's coroutine handler before reading pauses", 1)
@@ -73,6 +94,54 @@ class Heartbeat:
 
     heartbeat_seconds: float = _setting(30.0, "between pings; shorter than the 60 s after which proxies cut", 0.05)
     idle_seconds: float = _setting(0.0, "close connections that send no message for so long; 0 for never", 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """Who gets in, and from where."""
+
+    auth: str = _setting(
+        "",
+        "how clients say who they are: a list of anonymous, jwt, starlette, django, tried in this order; empty for"
+        " the application's own way, or anonymous where both ends are this machine",
+    )
+    jwt_secret: str = _secret("HS256: the secret that tokens are signed with, at least 32 bytes")
+    jwt_secret_file: str = _setting("", "a file that holds jwt_secret")
+    jwt_key_file: str = _setting("", "PEM file with the public key: RS256, ES256 or EdDSA, as the key is")
+    jwks_url: str = _setting("", "https URL of the issuer's key set; a list, in the order of jwt_issuer")
+    jwks_seconds: float = _setting(600.0, "how long a key set counts; then it is fetched again", 1)
+    jwks_timeout_seconds: float = _setting(3.0, "time to fetch a key set; handshakes have 5 s and may wait for it", 0.1)
+    jwt_issuer: str = _setting("", "who tokens must come from (`iss`); a list. Empty: not looked at")
+    jwt_audience: str = _setting("", "whom tokens must be for (`aud`); empty: tokens with an `aud` are refused")
+    jwt_leeway_seconds: float = _setting(30.0, "how far the issuer's clock may be off", 0)
+    rooms_claim: str = _setting("rooms", "the claim that lists the rooms a user may use")
+    anonymous_rooms: str = _setting(
+        "", "patterns of the rooms for anonymous clients, where others say who they are; a list. Alone they may use all"
+    )
+    rooms_default: str = _setting("*", "pattern of the rooms for users without that claim; empty for none")
+    cookie_name: str = _setting("", "the session cookie; empty: session (starlette), sessionid (django)")
+    cookie_user: str = _setting("", "the user's key in it; empty: user (starlette), _auth_user_id (django)")
+    cookie_secret: str = _secret("the secret that the framework signs cookies with, at least 32 bytes")
+    cookie_secret_file: str = _setting("", "a file that holds cookie_secret")
+    cookie_seconds: float = _setting(1_209_600.0, "how long a cookie counts; two weeks, as both frameworks", 1)
+    ticket_seconds: float = _setting(30.0, "how long a one-time ticket waits to be used", 1)
+    token_in_query: bool = _setting(False, "take tokens from ?token= too; they end up in the logs of others")
+    display_names: bool = _setting(False, "let authenticated users join under names of their own")
+    origins: str = _setting(
+        "", "origins whose pages may connect beside our own: a list such as https://app.example.com; * for all"
+    )
+    trusted_proxies: str = _setting("", "networks whose X-Forwarded-For counts: a list such as 10.0.0.0/8")
+    revocation_seconds: float = _setting(
+        2_592_000.0, "how long a revocation is kept, at least the life of the longest token; 30 days", 60
+    )
+    insecure_origins: bool = _setting(False, "allow origins * together with cookies: every page acts as its visitor")
+    insecure_secret: bool = _setting(False, "allow a secret that can be guessed")
+    insecure_proxies: bool = _setting(False, "allow trusted_proxies *: everybody chooses their own address")
+
+
+def items_of(text: str) -> list[str]:
+    """The items of a setting that is a list, with commas, spaces or both between them."""
+    return text.replace(",", " ").split()
 
 
 SLOW_READERS: Final = ("catch_up", "latest", "disconnect")
@@ -171,6 +240,7 @@ class Config:
     heartbeat: Heartbeat = Heartbeat()
     rooms: Rooms = Rooms()
     sessions: Sessions = Sessions()
+    auth: Auth = Auth()
     websocket: WebSocket = WebSocket()
 
 
@@ -184,6 +254,7 @@ class Setting:
     default: Value
     help: str
     least: float | None
+    secret: bool
 
     @property
     def variable(self) -> str:
@@ -201,9 +272,8 @@ def settings() -> Iterator[Setting]:
         hints = get_type_hints(kind)
         for item in fields(kind):
             default: Value = getattr(kind(), item.name)
-            yield Setting(
-                group.name, item.name, hints[item.name], default, item.metadata["help"], item.metadata["least"]
-            )
+            meta = item.metadata
+            yield Setting(group.name, item.name, hints[item.name], default, meta["help"], meta["least"], meta["secret"])
 
 
 def load(
@@ -243,7 +313,7 @@ def load(
 
 
 def _check_variables(environ: Mapping[str, str]) -> None:
-    known = {FILE_VARIABLE, *(setting.variable for setting in settings())}
+    known = {FILE_VARIABLE, TOKEN_VARIABLE, *(setting.variable for setting in settings())}
     for name in environ:
         if name.startswith(PREFIX) and name not in known:
             raise ConfigError(f"{name}: there is no such setting")
@@ -282,7 +352,8 @@ def _convert(setting: Setting, value: Value, source: str) -> Value:
     try:
         converted = _typed(setting.type, value)
     except (TypeError, ValueError):
-        raise ConfigError(f"{source}: {value!r} is not {_NAMES[setting.type]}") from None
+        shown = "its value" if setting.secret else repr(value)
+        raise ConfigError(f"{source}: {shown} is not {_NAMES[setting.type]}") from None
     if isinstance(converted, int | float) and converted > MOST:
         raise ConfigError(f"{source}: {converted:g} is more than {MOST}")
     if setting.least is not None and isinstance(converted, int | float) and not converted >= setting.least:

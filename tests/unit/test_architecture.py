@@ -30,14 +30,18 @@ TABLE: dict[str, set[str]] = {
             "brokers.sqlite_room",
         ),  # what they share, and parts
     },
+    "auth": {
+        *("errors", "codes", "config", "wire.messages", "hub.ports", "hub.identity"),
+        "auth",
+    },
     "transports": {
-        *("errors", "codes", "config", "wire", "hub"),
+        *("errors", "codes", "config", "wire", "hub", "auth"),
         *("transports.loop", "transports.frames", "transports.asgi"),  # what transports share
     },
     "app": {"hub", "wire", "errors", "config", "codes"},
-    "node": {"app", "brokers", "transports", "hub", "wire", "config", "codes", "errors"},
+    "node": {"app", "auth", "brokers", "transports", "hub", "wire", "config", "codes", "errors"},
     "client": {"wire", "errors", "codes"},
-    "cli": {"node", "app", "client", "hub", "wire", "config", "codes", "errors", "__version__"},
+    "cli": {"node", "app", "auth", "client", "hub", "wire", "config", "codes", "errors", "__version__"},
     "apps": {"hubbub", *hubbub.__all__},
     "__init__": {"node", "app", "config", "errors", "hub", "wire"},
     "__main__": {"cli"},

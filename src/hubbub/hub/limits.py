@@ -7,6 +7,7 @@ from typing import Final
 
 from hubbub.codes import INVALID_JOIN, INVALID_NAME
 from hubbub.errors import CommandError
+from hubbub.hub.identity import BIDIRECTIONAL
 
 REFUSED: Final = -1.0
 # A thousandth of a token, so that adding and taking away of floats never costs a whole one.
@@ -15,7 +16,6 @@ LONGEST_ROOM: Final = 50
 LONGEST_USERNAME: Final = 30
 # Separators of glob patterns and of Redis hash tags: inert today, and never worth the doubt.
 _NOT_IN_ROOMS: Final = frozenset("*{}")
-_BIDIRECTIONAL: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class RateLimit:
@@ -32,14 +32,14 @@ class RateLimit:
         self._interval = 1.0 / rate if rate else 0.0
         self._tolerance = self._interval * (burst + ROUNDING)
 
-    def take(self, full_at: float, now: float) -> float:
-        """The bucket's new state, or REFUSED when it holds no token."""
-        taken = (full_at if full_at > now else now) + self._interval
+    def take(self, full_at: float, now: float, tokens: int = 1) -> float:
+        """The bucket's new state, or REFUSED when it does not hold so many tokens."""
+        taken = (full_at if full_at > now else now) + self._interval * tokens
         return taken if taken - now <= self._tolerance else REFUSED
 
-    def wait(self, full_at: float, now: float) -> float:
-        """Seconds until the bucket holds a token; 0 when it does."""
-        return max(0.0, full_at + self._interval - self._tolerance - now)
+    def wait(self, full_at: float, now: float, tokens: int = 1) -> float:
+        """Seconds until the bucket holds so many tokens; 0 when it does."""
+        return max(0.0, full_at + self._interval * tokens - self._tolerance - now)
 
 
 def names_of(room: str, username: str) -> tuple[str, str]:
@@ -78,6 +78,6 @@ def _clean(text: str, longest: int, forbidden: frozenset[str]) -> str:
     if name.isalnum():  # the usual name needs no closer look
         return name
     for character in name:
-        if character in forbidden or character in _BIDIRECTIONAL or unicodedata.category(character) in ("Cc", "Cs"):
+        if character in forbidden or character in BIDIRECTIONAL or unicodedata.category(character) in ("Cc", "Cs"):
             raise CommandError(INVALID_NAME, f"Names must not hold {character!r}")
     return name

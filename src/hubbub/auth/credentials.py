@@ -1,0 +1,100 @@
+"""What a request shows to say who it is from: tokens, tickets and cookies, from wherever they may stand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from hubbub.auth.headers import Headers, values_of
+from hubbub.errors import HandshakeError
+from hubbub.hub.identity import Credentials
+
+BEARER: Final = "hubbub.bearer."
+"""Begins the sub-protocol in which a browser, which can set no header, says its token. It is never accepted as one."""
+
+MOST_COOKIES: Final = 50
+LONGEST_TOKEN: Final = 8192
+_TOKEN: Final = re.compile(rf"[!-~]{{1,{LONGEST_TOKEN}}}")
+# As http.cookies writes what is no letter, digit or harmless sign: \054 or \".
+_ESCAPED: Final = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
+
+
+def read_credentials(
+    scope: Mapping[str, Any], *, remote: str, token_in_query: bool
+) -> tuple[Credentials, tuple[str, ...]]:
+    """The credentials of a request, and the sub-protocols that it offers beside the one that is a token.
+
+    Args:
+        scope: ASGI's, of `http` or `websocket`.
+        remote: the client's address.
+        token_in_query: whether `?token=` counts; else it is ignored.
+
+    Raises:
+        HandshakeError: 400 for more than one token or ticket, and for those of other characters than visible ASCII or
+            of more than 8 KB.
+    """
+    headers: Headers = list(scope["headers"])
+    offered: Sequence[str] = (scope.get("subprotocols") or ()) if scope["type"] == "websocket" else ()
+    query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    tokens = [
+        *_authorized(headers),
+        *(entry.removeprefix(BEARER) for entry in offered if entry.startswith(BEARER)),
+        *(value for name, value in query if name == "token" and token_in_query),
+    ]
+    # A ticket opens a WebSocket, and buys no other ticket.
+    tickets = [value for name, value in query if name == "ticket" and scope["type"] == "websocket"]
+    credentials = Credentials(
+        token=_only(tokens),
+        ticket=_only(tickets),
+        cookies=read_cookies(headers),
+        headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers},
+        path=scope["path"],
+        remote=remote,
+    )
+    return credentials, tuple(entry for entry in offered if not entry.startswith(BEARER))
+
+
+def read_cookies(headers: Headers) -> dict[str, str]:
+    """The first 50 cookies, by name; of several of one name the first, which browsers have for the longest path.
+
+    Values are latin-1; quotes and backslashes as http.cookies writes them are taken off, percent signs stay. What is
+    no cookie is passed over, and nothing raises.
+    """
+    cookies: dict[str, str] = {}
+    for line in values_of(headers, b"cookie"):
+        for pair in line.decode("latin-1").split(";"):
+            name, equals, value = pair.partition("=")
+            name = name.strip(" \t")
+            if equals and name and name not in cookies:
+                cookies[name] = _unquoted(value.strip(" \t"))
+                if len(cookies) == MOST_COOKIES:
+                    return cookies
+    return cookies
+
+
+def _authorized(headers: Headers) -> Iterator[str]:
+    """The bearer token of the Authorization header; nothing where there is another scheme or no such header."""
+    lines = values_of(headers, b"authorization")
+    if len(lines) > 1:
+        raise HandshakeError(400, "there is more than one Authorization")
+    for line in lines:
+        scheme, _, token = line.strip(b" \t").partition(b" ")
+        if scheme.lower() == b"bearer":
+            yield token.strip(b" \t").decode("latin-1")
+
+
+def _only(secrets: Sequence[str]) -> str:
+    """The token or ticket; empty where none is shown. One that is empty is shown all the same, and wrong."""
+    if len(secrets) > 1:
+        raise HandshakeError(400, "there is more than one token or ticket")
+    if secrets and not _TOKEN.fullmatch(secrets[0]):
+        raise HandshakeError(400, "a token is visible ASCII, at most 8 KB")
+    return secrets[0] if secrets else ""
+
+
+def _unquoted(value: str) -> str:
+    if len(value) < 2 or not value.startswith('"') or not value.endswith('"'):
+        return value
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 8)) if match[1] else match[2], value[1:-1])
