@@ -1,0 +1,1 @@
+"""Unit tests of hubbub.transports: a socket that writes down what it is asked for."""
