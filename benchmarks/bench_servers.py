@@ -23,7 +23,10 @@ START_SECONDS = 20.0
 STOP_SECONDS = 5.0
 
 # The one place that knows Hubbub's command line. The limits are features that stay on, set beyond what the load does.
-HUBBUB_LIMITS = ("--rate-limit", "1000000", "--control-rate", "1000000")
+HUBBUB_LIMITS = (
+    *("--rate-limit", "1000000", "--control-rate", "1000000", "--room-rate", "1000000", "--handshake-rate", "1000000"),
+    *("--max-connections-per-address", "1000000"),
+)
 HUBBUB_COMMAND = (str(BUILD / "hubbub/bin/hubbub"), "serve", "--host", "127.0.0.1", "--port", "PORT", *HUBBUB_LIMITS)
 MEMORY = ("--broker", "memory://")
 # On the disk of the repository: a /tmp in memory would flatter it.

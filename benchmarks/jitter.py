@@ -97,7 +97,7 @@ def start_and_measure(broker: str, plan: Plan, interpreter: str) -> dict[str, An
     """Starts a server with a broker, measures and stops it."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/jitter.sqlite" if broker == "sqlite" else broker
-        options = ("--rate-limit", "0", "--broker", url)
+        options = ("--rate-limit", "0", "--max-connections-per-address", "10000", "--broker", url)
         with serve(Path(folder), FAST, *options, target=CHAT, interpreter=interpreter) as server:
             return measure(plan, server)
 

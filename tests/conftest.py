@@ -8,6 +8,7 @@ from typing import Protocol
 import pytest
 
 from tests.support import recording
+from tests.support.canary import canary
 from tests.support.history import History
 from tests.support.server import FAST, Server, serve
 
@@ -27,8 +28,22 @@ def history() -> Iterator[History]:
     kept.assert_kept()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def silent_to_the_end() -> Iterator[None]:
+    """What servers print when they end holds no secret either."""
+    yield
+    canary.assert_silent()
+
+
+@pytest.fixture(autouse=True)
+def silent() -> Iterator[None]:
+    """No secret of the tests appears in what a server prints, or in its counters."""
+    yield
+    canary.assert_silent()
+
+
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def servers(silent_to_the_end: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     folder: Path = tmp_path_factory.mktemp("servers")
     running: dict[tuple[str, ...], Server] = {}
     with ExitStack() as stack:

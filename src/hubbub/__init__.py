@@ -3,8 +3,9 @@
 from hubbub import node as _node  # gives Hubbub.asgi its concrete parts
 from hubbub.app import Hubbub
 from hubbub.config import Config, RoomPolicy
-from hubbub.errors import BrokerError, CommandError, ConfigError, HubbubError, LocalError, PeerError
+from hubbub.errors import BrokerError, CommandError, ConfigError, HandshakeError, HubbubError, LocalError, PeerError
 from hubbub.hub.connection import Connection
+from hubbub.hub.identity import Credentials, Grants, Identity
 from hubbub.hub.member import Member
 from hubbub.hub.publication import Publication
 from hubbub.hub.room import Room
@@ -17,9 +18,13 @@ __all__ = [
     "Config",
     "ConfigError",
     "Connection",
+    "Credentials",
     "Event",
+    "Grants",
+    "HandshakeError",
     "Hubbub",
     "HubbubError",
+    "Identity",
     "LocalError",
     "Member",
     "MessageId",

@@ -8,13 +8,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from hubbub.config import Config, RoomPolicy
-from hubbub.errors import LocalError
-from hubbub.hub.commands import BUILT_IN
+from hubbub.errors import CommandError, LocalError
+from hubbub.hub.authorization import Authorizer as AuthorizeHook
+from hubbub.hub.commands import BUILT_IN, VERBS
 from hubbub.hub.connection import Connection
 from hubbub.hub.dispatch import CommandEndpoint, Handler, RawEndpoint, Result
 from hubbub.hub.hub import Hub
+from hubbub.hub.identity import VERBS as VERB_NAMES
+from hubbub.hub.identity import Credentials, Identity
+from hubbub.hub.limits import LONGEST_ROOM, clean_room
 from hubbub.hub.member import Member
 from hubbub.hub.ports import Endpoint
+from hubbub.hub.publication import Publication
+from hubbub.hub.revocations import Kind
 from hubbub.hub.room import Room
 from hubbub.wire.codec import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
 from hubbub.wire.messages import Command
@@ -34,6 +40,7 @@ CommandHandler = Callable[[Connection, C], Outcome]
 Hook = Callable[[Connection], Coroutine[Any, Any, None] | None]
 AckHook = Callable[[Member, int], None]
 PublishHook = Callable[[Connection, Room, dict[str, object]], bool]
+AuthenticateHook = Callable[[Credentials], Awaitable[Identity | None]]
 RawHandler = Callable[[Connection, Any], Coroutine[Any, Any, None] | None]
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -92,25 +99,37 @@ class Hubbub:
         self._disconnected: list[Handler] = []
         self._acked: list[AckHook] = []
         self._allows_publish: PublishHook | None = None
+        self._authorizer: AuthorizeHook | None = None
+        self.authenticator: AuthenticateHook | None = None
         self._handlers: dict[type[Command], Handler] = {**BUILT_IN}
+        self._verbs: dict[type[Command], str] = {**VERBS}
         self.patterns: list[tuple[str, dict[str, Any]]] = []
 
-    def on(self, command: type[C]) -> Callable[[CommandHandler[C]], CommandHandler[C]]:
+    def on(self, command: type[C], *, verb: str | None = "publish") -> Callable[[CommandHandler[C]], CommandHandler[C]]:
         """Registers the handler of a command: `def handler(conn, command)`, plain or a coroutine function.
 
         Plain functions run at once, coroutines of one connection in the order of its commands. What the handler
         returns is answered where the command has an `id`: a publication once it is kept, None at once.
         An exception is answered with `error`: a CommandError with its own code, any other with `internal`.
 
+        Args:
+            verb: what a client must be allowed for it in the room that the command names in its field `room`, or
+                without one in the room that it joined last; None for a command that has nothing to do with a room.
+
         Raises:
-            LocalError: the command has a handler, or its type cannot be told from others on the wire.
+            LocalError: the command has a handler, its type cannot be told from others on the wire, or there is no such
+                verb.
         """
+        if verb is not None and verb not in VERB_NAMES:
+            raise LocalError(f"verb {verb!r}: known are {', '.join(VERB_NAMES)}")
         tag = command.__struct_config__.tag
         if any(tag == known.__struct_config__.tag for known in self._handlers):
             raise LocalError(f"there is a handler for commands of type {tag!r} already")
 
         def register(handler: CommandHandler[C]) -> CommandHandler[C]:
             self._handlers[command] = handler
+            if verb is not None:
+                self._verbs[command] = verb
             return handler
 
         return register
@@ -141,6 +160,42 @@ class Hubbub:
         self._allows_publish = hook
         return hook
 
+    def authenticate(self, hook: AuthenticateHook) -> AuthenticateHook:
+        """Registers the function that says who a client is: `async def hook(credentials) -> Identity | None`.
+
+        It is asked before the WebSocket is accepted, in place of the settings' ways; None is answered with 401. It is
+        asked again with the new token when a client refreshes.
+        """
+        self.authenticator = hook
+        return hook
+
+    def authorize(self, hook: AuthorizeHook) -> AuthorizeHook:
+        """Registers the function that says what is allowed: `def hook(conn, verb, room) -> bool`, plain or async.
+
+        It is asked with every command, after the client's own grants: `join`, `subscribe`, `publish`, `history`,
+        `presence` or `ack`, and the room's name. Only True allows; an exception does not.
+        """
+        self._authorizer = hook
+        return hook
+
+    def revoke(self, *, token: str = "", user: str = "", session: str = "") -> Publication:
+        """Ends a token (its `jti`), all that a user has been given so far, or a session; now, and for who comes back.
+
+        Connections close with 4401. On the event loop's thread.
+
+        Returns:
+            the publication that keeps it, so that it counts after a restart as well.
+
+        Raises:
+            LocalError: not exactly one of them is given, or the application is not being served yet.
+        """
+        subjects: list[tuple[Kind, str]] = [("token", token), ("user", user), ("session", session)]
+        chosen = [(kind, subject) for kind, subject in subjects if subject]
+        if len(chosen) != 1 or self._hub is None:
+            raise LocalError("revoke one of token, user and session, of an application that is served")
+        kind, subject = chosen[0]
+        return self._hub.standing.revoke(kind, subject)
+
     def rooms(self, pattern: str, **policy: Any) -> None:
         """Sets what is different in the rooms whose names match a pattern such as `ticker-*`; the first match counts.
 
@@ -159,7 +214,8 @@ class Hubbub:
     def websocket(self, path: str, subprotocols: tuple[str, ...] = ()) -> Callable[[H], H]:
         """Registers a path with a protocol of the application's own: `def handler(conn, message)`, a str or bytes.
 
-        It has the same limits, heartbeats and rooms; the application answers with `conn.send(str | bytes)`.
+        It has the same limits, heartbeats and rooms; the application answers with `conn.send(str | bytes)`, and asks
+        `conn.allows` itself where that matters: what a message means, nobody else knows.
         An exception closes the connection with 1011.
         """
 
@@ -177,10 +233,16 @@ class Hubbub:
         """A room by name, to publish into from outside of a handler; on the event loop's thread.
 
         Raises:
-            LocalError: the application is not being served yet.
+            LocalError: the application is not being served yet, or no room can have this name.
         """
         if self._hub is None:
             raise LocalError("there are no rooms before the application is served")
+        try:
+            clean = clean_room(name)
+        except CommandError as error:
+            raise LocalError(str(error)) from None
+        if not name or clean != name:
+            raise LocalError(f"a room's name has 1 to {LONGEST_ROOM} characters, no white space at its ends: {name!r}")
         return self._hub.room(name)
 
     def asgi(self, config: Config | None = None) -> Served:
@@ -199,9 +261,10 @@ class Hubbub:
         self._hub = hub
         hub.on_ack = self._acked
         hub.allows_publish = self._allows_publish
+        hub.authorizer = self._authorizer
         hooks = (self._connected, self._disconnected)
-        json = CommandEndpoint(hub, self.path, self._handlers, *hooks)
-        msgpack = CommandEndpoint(hub, self.path, self._handlers, *hooks, msgpack=True)
+        json = CommandEndpoint(hub, self.path, self._handlers, *hooks, verbs=self._verbs)
+        msgpack = CommandEndpoint(hub, self.path, self._handlers, *hooks, verbs=self._verbs, msgpack=True)
         routes = [Route(self.path, {None: json, JSON_SUBPROTOCOL: json, MSGPACK_SUBPROTOCOL: msgpack})]
         for raw in self._raw:
             endpoint = RawEndpoint(hub, raw.path, raw.handler, *hooks)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 import sys
+import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +16,16 @@ import click
 
 from hubbub import __version__
 from hubbub.app import Hubbub
-from hubbub.config import Config, load, settings
-from hubbub.errors import BrokerError, ConfigError, HubbubError
-from hubbub.node import build_asgi, event_loop, listen, serve
+from hubbub.config import MOST, TOKEN_VARIABLE, Config, items_of, load, settings
+from hubbub.errors import BrokerError, ConfigError, HandshakeError, HubbubError
+from hubbub.node import Node, RandomIds
+from hubbub.server import check_local, event_loop, listen, secure, serve
 
 CHAT = "hubbub.apps.chat:app"
 
 
 LINES_A_SECOND = 20
+TOKEN_SETTINGS = ("jwt_secret_file", "jwt_issuer", "jwt_audience", "rooms_claim", "insecure_secret")
 
 
 class OneLine(logging.Formatter):
@@ -47,10 +52,24 @@ class Throttle(logging.Filter):
         return self._lines <= LINES_A_SECOND
 
 
-def _setting_options() -> list[click.Parameter]:
-    """An option for every setting there is."""
+def config_option() -> click.Option:
+    """Where more settings stand."""
+    return click.Option(
+        ["config_file", "--config"],
+        type=click.Path(path_type=Path),
+        envvar="HUBBUB_CONFIG",
+        help="a TOML file; options and HUBBUB_* variables beat it [HUBBUB_CONFIG]",
+    )
+
+
+def _setting_options(names: Collection[str] = ()) -> list[click.Parameter]:
+    """An option for every setting there is, or for those of these names."""
     options: list[click.Parameter] = []
     for setting in settings():
+        if names and setting.name not in names:
+            continue
+        if setting.secret:  # everybody on the machine sees the command lines of all processes
+            continue
         flag = f"{setting.option}/--no-{setting.option[2:]}" if setting.type is bool else setting.option
         text = f"{setting.help} [{setting.variable}; default {setting.default}]"
         options.append(click.Option([setting.name, flag], type=setting.type, default=None, help=text))
@@ -80,22 +99,27 @@ def load_app(target: str) -> Hubbub:
 
 def _serve(app: str, config_file: Path | None, **options: Any) -> None:
     config = load(options, file=config_file)
-    asgi = build_asgi(load_app(app), config)
+    served = load_app(app)
+    asgi = Node(served, config)
+    asgi.check()
     event_loop(config.server.loop)
+    _configure_logging()
+    tls = secure(config)
     listener = listen(config)
     try:
+        if not config.auth.auth and served.authenticator is None:
+            check_local(listener)
         asgi.open()
     except HubbubError:
         listener.close()
         raise
-    _configure_logging()
     click.echo(f"Hubbub serves {app} at {_url(config, listener.getsockname())}")
-    serve(asgi, config, listener)
+    serve(asgi, config, listener, tls)
 
 
 def _url(config: Config, address: tuple[Any, ...]) -> str:
     host = f"[{config.server.host}]" if ":" in config.server.host else config.server.host
-    return f"http://{host}:{address[1]}"
+    return f"{'https' if config.server.tls_cert else 'http'}://{host}:{address[1]}"
 
 
 def _configure_logging() -> None:
@@ -107,10 +131,36 @@ def _configure_logging() -> None:
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # it warns of every malformed request
 
 
-def _chat(url: str, room: str, username: str) -> None:
+def _token(
+    user: str, name: str, rooms: tuple[str, ...], seconds: int, config_file: Path | None, **options: Any
+) -> None:
+    from hubbub.auth.claims import identity_of  # only this command needs these
+    from hubbub.auth.secrets import read_secret
+    from hubbub.auth.tokens import mint
+
+    auth = load(options, file=config_file).auth
+    secret = read_secret(auth.jwt_secret, auth.jwt_secret_file, "jwt_secret", auth.insecure_secret)
+    issuer = (items_of(auth.jwt_issuer) or [""])[0]
+    try:
+        identity_of({"sub": user, **({auth.rooms_claim: list(rooms)} if rooms else {})}, auth, time.time)
+    except HandshakeError as error:
+        raise ConfigError(f"--user or --rooms: no server would take this token: {error}") from None
+    new_id = RandomIds().take
+    click.echo(
+        mint(secret, user, name, rooms or None, seconds, time.time, new_id, issuer, auth.jwt_audience, auth.rooms_claim)
+    )
+
+
+def _chat(url: str, room: str, username: str, token_file: Path | None) -> None:
     from hubbub.client import chat  # only this command needs it
 
-    asyncio.run(chat(url, room, username))
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    if token_file is not None:
+        try:
+            token = token_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{token_file}: {getattr(error, 'strerror', None) or 'not a text'}") from None
+    asyncio.run(chat(url, room, username, token))
 
 
 def build() -> click.Group:
@@ -121,12 +171,7 @@ def build() -> click.Group:
         help=f"Serve an application: module:name of a Hubbub(), the chat ({CHAT}) by default.",
         params=[
             click.Argument(["app"], default=CHAT),
-            click.Option(
-                ["config_file", "--config"],
-                type=click.Path(path_type=Path),
-                envvar="HUBBUB_CONFIG",
-                help="a TOML file; options and HUBBUB_* variables beat it [HUBBUB_CONFIG]",
-            ),
+            config_option(),
             *_setting_options(),
         ],
     )
@@ -138,9 +183,29 @@ def build() -> click.Group:
             click.Argument(["url"]),
             click.Argument(["room"]),
             click.Option(["username", "--name"], envvar="USER", default="guest", help="who you are [USER]"),
+            click.Option(
+                ["token_file", "--token-file"],
+                type=click.Path(path_type=Path),
+                help=f"holds the token of `hubbub token`; or give it in {TOKEN_VARIABLE}",
+            ),
         ],
     )
-    group = click.Group("hubbub", commands=[serve_command, chat_command], help="Rooms in real time.")
+    token_command = click.Command(
+        "token",
+        callback=_token,
+        help="Mint a token to develop with, signed with jwt_secret (HS256).",
+        params=[
+            click.Option(["user", "--user"], required=True, help="the user's id (`sub`)"),
+            click.Option(["name", "--name"], default="", help="what others are shown; the id by default"),
+            click.Option(["rooms", "--rooms"], multiple=True, help="pattern of rooms; several times for several"),
+            click.Option(
+                ["seconds", "--seconds"], type=click.IntRange(1, MOST), default=3600, help="how long it counts [3600]"
+            ),
+            config_option(),
+            *_setting_options(TOKEN_SETTINGS),
+        ],
+    )
+    group = click.Group("hubbub", commands=[serve_command, chat_command, token_command], help="Rooms in real time.")
     return click.version_option(__version__)(group)
 
 

@@ -7,10 +7,12 @@ import base64
 import contextlib
 import os
 import random
+import re
 import ssl
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -32,6 +34,7 @@ HISTORY: Final = 50
 FINAL_CODES: Final = frozenset((NORMAL, GOING_AWAY, MALFORMED, REMOVED, REPLACED))
 
 
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]*")  # RFC 6750, section 2.1
 MISSING: Final = "! Some messages may be missing here"
 
 
@@ -92,8 +95,8 @@ class ClientSocket:
         self._wire = WebSocket(LONGEST_EVENT_BYTES, new_mask=lambda: os.urandom(4))
 
     @classmethod
-    async def connect(cls, url: str) -> ClientSocket:
-        """Connects and shakes hands.
+    async def connect(cls, url: str, token: str = "") -> ClientSocket:
+        """Connects and shakes hands, with a bearer token where there is one.
 
         Raises:
             OSError: the server cannot be reached.
@@ -107,7 +110,7 @@ class ClientSocket:
             reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=context)
             key = base64.b64encode(os.urandom(16))
             target = parts.path + (f"?{parts.query}" if parts.query else "")
-            writer.write(encode_request(parts.netloc.rpartition("@")[2], target, key, (JSON_SUBPROTOCOL,)))
+            writer.write(encode_request(parts.netloc.rpartition("@")[2], target, key, (JSON_SUBPROTOCOL,), "", token))
             try:
                 read_accept(await reader.readuntil(b"\r\n\r\n"), key)
             except (HandshakeError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
@@ -179,13 +182,15 @@ class TerminalChat:
     Args:
         url: the server's WebSocket.
         show: prints a line.
+        token: says who that is, where the server wants to know; empty for none.
     """
 
-    def __init__(self, url: str, room: str, username: str, show: Callable[[str], None]) -> None:
+    def __init__(self, url: str, room: str, username: str, show: Callable[[str], None], token: str = "") -> None:
         self._url = url
         self._room = room
         self._username = username
         self._show = show
+        self._token = token
         self._socket: ClientSocket | None = None
         self._attempt = 0
         self._joined = asyncio.Event()
@@ -247,6 +252,8 @@ class TerminalChat:
                 if closed.code in FINAL_CODES:
                     return
                 why = str(closed)
+            except ssl.SSLCertVerificationError as error:
+                raise ConfigError(f"{self._url}: {error.verify_message}; SSL_CERT_FILE names the trusted") from error
             except (OSError, TimeoutError, PeerError) as error:
                 why = str(error) or type(error).__name__
             delay = reconnect_delay(self._attempt, random.random())  # noqa: S311 -- spreads clients, guards nothing
@@ -255,7 +262,7 @@ class TerminalChat:
             await asyncio.sleep(delay)
 
     async def _converse(self) -> None:
-        socket = await ClientSocket.connect(with_session(self._url, self._session))
+        socket = await ClientSocket.connect(with_session(self._url, self._session), self._token)
         # Who comes for the first time sees what is said from now on.
         place = {"since": self._since, "history": HISTORY} if self._since else {}
         socket.send({"type": "join", "room": self._room, "username": self._username, **place})
@@ -300,15 +307,18 @@ class TerminalChat:
             self._say(socket, number)
 
 
-async def chat(url: str, room: str, username: str) -> None:
+async def chat(url: str, room: str, username: str, token: str = "") -> None:
     """Joins a room from the terminal; standard input is what is said.
 
     Raises:
         ConfigError: the URL is none, or the server refuses for good.
     """
+    if not _TOKEN.fullmatch(token):
+        raise ConfigError("the token is none: it has letters, digits and -._~+/= only")
     lines = asyncio.StreamReader()
     threading.Thread(target=_pump, args=(asyncio.get_running_loop(), lines), daemon=True).start()
-    await TerminalChat(socket_url(url), room, username, lambda line: print(line, flush=True)).run(lines)  # noqa: T201
+    show = partial(print, flush=True)
+    await TerminalChat(socket_url(url), room, username, show, token).run(lines)
 
 
 def _pump(loop: asyncio.AbstractEventLoop, lines: asyncio.StreamReader) -> None:

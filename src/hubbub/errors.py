@@ -38,12 +38,17 @@ class HandshakeError(HubbubError):
 
 
 class CommandError(HubbubError):
-    """A command that is refused: raise it in a handler, and the client gets an `error` with this code and message."""
+    """A command that is refused: raise it in a handler, and the client gets an `error` with this code and message.
 
-    def __init__(self, code: str, message: str) -> None:
+    Args:
+        retry_ms: milliseconds until it may be tried again; None when that would not help.
+    """
+
+    def __init__(self, code: str, message: str, retry_ms: int | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.retry_ms = retry_ms
 
 
 class BrokerError(HubbubError):

@@ -3,46 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import importlib.util
 import logging
 import os
-import signal
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from struct import Struct
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-import uvicorn
 from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.routing import BaseRoute, Match, Mount, Router
+from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from starlette.routing import WebSocketRoute as StarletteRoute
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 import hubbub.config
 from hubbub.app import Hubbub
+from hubbub.auth.choose import choose_origins, choose_proxies, choose_ways
+from hubbub.auth.gate import Gate
+from hubbub.auth.tickets import Tickets
 from hubbub.brokers.memory import MemoryBroker
 from hubbub.brokers.sqlite import SqliteBroker
 from hubbub.brokers.sqlite_open import parse_url
 from hubbub.config import Config, Policies
-from hubbub.errors import ConfigError, HandshakeError
+from hubbub.errors import BrokerError, ConfigError, HandshakeError
+from hubbub.hub import revocations
+from hubbub.hub.counters import Counters
 from hubbub.hub.hub import Hub
 from hubbub.hub.ports import Broker, Retention
+from hubbub.transports.api import TICKET_PATH, TicketRoute
 from hubbub.transports.asgi import WebSocketRoute, refuse
-from hubbub.transports.http import HttpProtocol
-from hubbub.transports.websocket import WebSocketProtocol
 
 log: Final = logging.getLogger("hubbub")
 RANDOM_BLOCK_BYTES: Final = 4096
 _UUID_GROUPS: Final = Struct("8s4s4s4s12s")
 _VERSION_4: Final = bytes(0x40 | byte & 0x0F for byte in range(256))
 _VARIANT: Final = bytes(0x80 | byte & 0x3F for byte in range(256))
-# A full collection over 100,000 connections stalls the loop; what lives long is freed by reference counting.
-GC_THRESHOLDS: Final = (50_000, 20, 1000)
 MEMORY_HISTORY: Final = 1_000
 FILE_HISTORY: Final = 10_000
 
@@ -124,10 +121,13 @@ class Node:
         self.hub: Hub | None = None
         self._app = app
         self._config = config
-        self._policies = Policies(config.rooms.policy(), app.patterns)
+        self.counters = Counters()
+        kept = {"history": revocations.MOST, "history_bytes": 0, "history_seconds": config.auth.revocation_seconds}
+        self._policies = Policies(config.rooms.policy(), [(revocations.ROOM, kept), *app.patterns])
         self._runtime = AsyncioRuntime()
         self._router: Router | None = None
         self._broker: Broker | None = None
+        self._gate: Gate | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -148,17 +148,52 @@ class Node:
         """Builds the hub and its routes, and begins to tick."""
         loop = asyncio.get_running_loop()
         self._runtime.begin(loop)
-        self.hub = Hub(self._runtime, self.open(), self._config, self._policies)
-        hub = self.hub
+        hub = self.hub = Hub(self._runtime, self.open(), self._config, self._policies, self.counters)
+        gate = self._gate = self._build_gate(hub)
+        hub.authenticate = gate.identify
         routes: list[BaseRoute] = [
-            StarletteRoute(route.path, WebSocketRoute(hub, route.endpoints)) for route in self._app.bind(hub)
+            StarletteRoute(route.path, WebSocketRoute(hub, route.endpoints, gate)) for route in self._app.bind(hub)
         ]
+        routes.append(Route(TICKET_PATH, TicketRoute(hub, gate)))
         for path, app in self._app.mounts:
             mount = _Files if isinstance(app, StaticFiles) else Mount
             routes.append(mount(path, app=ExceptionMiddleware(app)))
         self._router = Router(routes, default=_not_found, lifespan=self.lifespan)
         self._tick(loop)
         return self._router
+
+    def check(self) -> None:
+        """Looks whether the settings of authentication fit together.
+
+        Raises:
+            ConfigError: they do not; says how to mend it.
+        """
+        auth = self._config.auth
+        ways = choose_ways(auth, self._app.authenticator, time.time)
+        choose_origins(auth, ways)
+        choose_proxies(auth)
+
+    def _build_gate(self, hub: Hub) -> Gate:
+        auth = self._config.auth
+        ways = choose_ways(auth, self._app.authenticator, time.time)
+
+        async def ready() -> None:
+            if not hub.standing.revocations.loaded:
+                read: asyncio.Future[BrokerError | None] = asyncio.get_running_loop().create_future()
+                hub.standing.revocations.load(lambda error: None if read.done() else read.set_result(error))
+                if await read is not None:
+                    raise HandshakeError(503, "it cannot be read who has been locked out", ((b"retry-after", b"5"),))
+
+        return Gate(
+            ways,
+            choose_origins(auth, ways),
+            choose_proxies(auth),
+            Tickets(auth.ticket_seconds),
+            local=not auth.auth and self._app.authenticator is None,
+            token_in_query=auth.token_in_query,
+            knock=lambda address: hub.admission.knock(address, self._runtime.monotonic()),
+            ready=ready,
+        )
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         assert self.hub is not None
@@ -181,10 +216,12 @@ class Node:
             self._timer.cancel()
         if self.hub is not None:
             self.hub.close_all()
+        if self._gate is not None:
+            await self._gate.close()
         await self._runtime.settle(self._config.server.close_seconds)
         if self._broker is not None:
             await self._broker.stop()
-        self.hub = self._router = self._broker = self._timer = None
+        self.hub = self._router = self._broker = self._gate = self._timer = None
 
 
 def open_broker(config: Config, runtime: AsyncioRuntime, policies: Policies) -> Broker:
@@ -222,69 +259,6 @@ async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
 def build_asgi(app: Hubbub, config: Config | None = None) -> Node:
     """The application as ASGI."""
     return Node(app, config or hubbub.config.load())
-
-
-def listen(config: Config) -> socket.socket:
-    """A bound socket.
-
-    Raises:
-        ConfigError: the address cannot be had; says why.
-    """
-    host, port = config.server.host, config.server.port
-    if port > 65535:
-        raise ConfigError(f"cannot listen on {host}:{port}: ports end at 65535")
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(config.server.backlog)
-    except (OSError, OverflowError) as error:
-        raise ConfigError(f"cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}") from error
-    listener.set_inheritable(True)
-    return listener
-
-
-def event_loop(name: str) -> Literal["auto", "asyncio", "uvloop"]:
-    """The name of an event loop as uvicorn knows it.
-
-    Raises:
-        ConfigError: there is no such loop.
-    """
-    match name:
-        case "uvloop" if importlib.util.find_spec("uvloop") is None:
-            raise ConfigError("loop 'uvloop': it is not installed here; auto and asyncio do without it")
-        case "auto" | "asyncio" | "uvloop":
-            return name
-        case _:
-            raise ConfigError(f"loop {name!r}: known are auto, asyncio and uvloop")
-
-
-def serve(app: ASGIApp, config: Config, listener: socket.socket) -> None:
-    """Serves on a bound socket until SIGINT or SIGTERM; the process is given to it."""
-    http = type("NodeHttpProtocol", (HttpProtocol,), {"settings": config})
-    ws = type("NodeWebSocketProtocol", (WebSocketProtocol,), {"settings": config})
-    settings = uvicorn.Config(
-        app,
-        http=http,
-        ws=ws,
-        loop=event_loop(config.server.loop),
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        backlog=config.server.backlog,
-        ws_max_size=config.limits.max_message_bytes,
-        timeout_graceful_shutdown=round(config.server.close_seconds) + 1,
-    )
-    server = uvicorn.Server(settings)
-    for number in (signal.SIGINT, signal.SIGTERM):  # until uvicorn takes over; it raises them again when it has stopped
-        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    server.run(sockets=[listener])
 
 
 Hubbub.build_asgi = staticmethod(build_asgi)

@@ -352,6 +352,13 @@ def test_those_who_acknowledged_last_come_first(logs: Logs) -> None:
     assert (logs.readers(), logs.readers(1), logs.readers(0), logs.readers(-FAR)) == (expected, expected[:1], [], [])
 
 
+def test_an_empty_name_leaves_the_one_that_is_stored(logs: Logs) -> None:
+    logs.append(b"x", b"y")
+    begun = [logs.begin(logs.broker.acknowledge, "r", "ada", name, seq) for name, seq in (("Ada", 1), ("", 0), ("", 2))]
+    assert max(logs.wait(one) for one in begun) == 2
+    assert (logs.acknowledge("ada", 0, name=""), logs.readers()) == (2, [("ada", "Ada", 2)])
+
+
 def test_readers_of_one_room_are_not_those_of_another(logs: Logs) -> None:
     logs.open("s")
     logs.acknowledge("ada", 0)

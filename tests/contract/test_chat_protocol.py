@@ -296,6 +296,15 @@ def test_texts_come_as_they_were_sent(enter: Connect) -> None:
         assert ada.ask(type="message", text=f"[{text}]")["text"] == f"[{text}]"
 
 
+def test_texts_come_in_normal_form_c(enter: Connect) -> None:
+    assert enter("ada").ask(type="message", text="cafe\u0301")["text"] == "caf\u00e9"
+
+
+def test_marks_in_such_numbers_that_ordering_them_takes_long_are_left_as_they_are(enter: Connect) -> None:
+    text = "\u0301\u0316" * 1000
+    assert enter("ada").ask(type="message", text=text)["text"] == text
+
+
 def test_kept_events_are_numbered_densely_per_room(enter: Connect, room: str) -> None:
     ada, bob = enter("ada"), enter()
     bob.join(f"{room} two", "bob")

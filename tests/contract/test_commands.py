@@ -232,7 +232,7 @@ def test_above_the_rate_a_command_is_dropped_with_a_warning(servers: Servers, ow
         assert warning == {
             "type": "warning",
             "code": "rate_limited",
-            "message": "Too many messages; this one was dropped",
+            "message": "Too many messages; this one was dropped (rate_limit)",
         }
 
 
@@ -243,7 +243,12 @@ def test_a_dropped_command_with_an_id_is_answered(servers: Servers, own_host: st
         assert [ada.ask(type="ping", id="x")["type"], ada.next()["type"]] == ["warning", "error"]
         refusal = ada.ask(type="ping", id="y")
         assert 0 < refusal.pop("retryAfter") <= 2000
-        assert refusal == {"type": "error", "code": "rate_limited", "message": "Too many messages", "id": "y"}
+        assert refusal == {
+            "type": "error",
+            "code": "rate_limited",
+            "message": "Too many messages (rate_limit)",
+            "id": "y",
+        }
 
 
 def test_who_keeps_exceeding_the_rate_is_closed(servers: Servers, own_host: str) -> None:
@@ -251,7 +256,7 @@ def test_who_keeps_exceeding_the_rate_is_closed(servers: Servers, own_host: str)
     with chatting(f"{server.ws}/ws") as ada:
         for _ in range(5):
             ada.send(type="ping")
-        assert ada.end() == Close(1008, "more than 0.5 messages a second")
+        assert ada.end() == Close(1008, "too many messages for too long (rate_limit, rate_patience_seconds)")
 
 
 def test_a_message_over_the_limit_ends_the_connection(enter: Connect) -> None:

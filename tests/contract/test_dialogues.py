@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Servers
-from tests.support.dialogue import Stage
+from tests.support.dialogue import Stage, options_of
 from tests.support.server import HOSTS, HYPERCORN, ROOT
 
 DIALOGUES = sorted((ROOT / "protocol" / "dialogues").glob("*.json"))
@@ -16,10 +16,18 @@ LEFT_OUT = {("33-a-session-is-closed", HYPERCORN)}
 CASES = [(file, host) for file in DIALOGUES for host in HOSTS if (file.stem, host) not in LEFT_OUT]
 
 
+@pytest.fixture(scope="session")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the secrets of the dialogues' servers are; one place, so that dialogues share servers."""
+    return tmp_path_factory.mktemp("secrets")
+
+
 @pytest.mark.parametrize(("file", "host"), CASES, ids=[f"{file.stem}-{host}" for file, host in CASES])
-def test_the_server_says_its_part(servers: Servers, file: Path, host: str) -> None:
+def test_the_server_says_its_part(servers: Servers, secrets: Path, file: Path, host: str) -> None:
     dialogue: dict[str, Any] = json.loads(file.read_text())
-    Stage(servers(host).port).run(dialogue["steps"])
+    settings = dialogue.get("server", {})
+    server = servers(host, *options_of(settings, secrets))
+    Stage(server.port, dialogue.get("tokens"), settings.get("jwt_secret", "")).run(dialogue["steps"])
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,12 @@ def options() -> tuple[str, ...]:
 
 
 @pytest.fixture
+def headers() -> tuple[str, ...]:
+    """What lets an honest client in; tests of credentials replace it."""
+    return ()
+
+
+@pytest.fixture
 def server(open_files: None, servers: Servers, host: str, options: tuple[str, ...]) -> Server:
     return servers(host, *options)
 
@@ -44,10 +50,10 @@ def room() -> str:
 
 
 @pytest.fixture(autouse=True)
-def witness(server: Server) -> Iterator[Witness]:
+def witness(server: Server, headers: tuple[str, ...]) -> Iterator[Witness]:
     """Somebody honest, connected before the attack, whose every command is answered during it."""
     logged = len(server.log)
-    with Witness(server.port) as witness:
+    with Witness(server.port, headers) as witness:
         yield witness
         witness.chats_with_a_newcomer()
     assert server.process.poll() is None

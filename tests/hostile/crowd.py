@@ -10,6 +10,9 @@ from typing import Self
 from hubbub.wire.websocket import FIN, PING, PONG
 from tests.support.peer import Peer, frame
 
+OF_AN_ADDRESS = 250
+"""Connections from one address: half of what the server allows."""
+
 
 class Crowd:
     """Connections that were opened together.
@@ -22,8 +25,8 @@ class Crowd:
         self.peers: list[Peer] = []
         self._opened: dict[Peer, float] = {}
         self._selector = selectors.DefaultSelector()
-        for _ in range(size):
-            peer = Peer(port)
+        for number in range(size):
+            peer = Peer(port, source=f"127.0.0.{2 + number // OF_AN_ADDRESS}")
             self._opened[peer] = time.monotonic()
             self._selector.register(peer.socket, selectors.EVENT_READ, peer)
             self.peers.append(peer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
@@ -37,10 +38,11 @@ class Witness:
     Leaving the block fails when one was not answered.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, headers: Sequence[str] = ()) -> None:
         self._port = port
+        self._headers = headers
         self._room = f"witness-{uuid4()}"
-        self._peer = HonestPeer(port)
+        self._peer = HonestPeer(port, headers=headers)
         self._stopped = Event()
         self._thread = Thread(target=self._talk)
         self._failure: BaseException | None = None
@@ -73,8 +75,8 @@ class Witness:
         """Fails unless all was answered so far, and what the old client and a new one say reaches both."""
         self._stop()
         assert self._failure is None, f"an honest client was harmed: {self._failure!r}"
-        with HonestPeer(self._port) as newcomer:
-            assert newcomer.join(self._room, "newcomer")["members"] == ["witness", "newcomer"]
+        with HonestPeer(self._port, headers=self._headers) as newcomer:
+            assert newcomer.join(self._room, "newcomer")["count"] == 2
             for speaker in (self._peer, newcomer):
                 speaker.send(command(type="message", text="still here"))
                 assert self._peer.event("message")["text"] == "still here"

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from hubbub import Event, Hubbub
-from hubbub.config import Config, Server
+from hubbub.config import Auth, Config, Server
 from hubbub.errors import BrokerError
 from hubbub.node import Node, build_asgi
 from tests.support.server import ROOT, environment
@@ -78,7 +78,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def node_of(url: str) -> tuple[Hubbub, Node]:
     app = Hubbub()
-    return app, build_asgi(app, Config(server=Server(broker=url)))
+    return app, build_asgi(app, Config(server=Server(broker=url), auth=Auth(auth="anonymous")))
 
 
 @pytest.mark.parametrize("lifespan", [asgi_lifespan, lambda node: node.lifespan(None)])
@@ -154,7 +154,7 @@ def test_what_is_published_while_a_node_stops_is_answered(tmp_path: Path) -> Non
 HOST = """
 import asyncio, sys
 from hubbub import Event, Hubbub
-from hubbub.config import Config, Server
+from hubbub.config import Auth, Config, Server
 class Said(Event, tag="said"):
     text: str
 app = Hubbub()

@@ -494,7 +494,7 @@ class LogMachine(RuleBasedStateMachine):
     def _notice_ends(self) -> None:
         for client in self.clients:
             if client.online and not client.connection.open:
-                assert (1008, "nothing was read for 60 s") in client.pipe.actions
+                assert (1008, "nothing was read for 60 s (stall_seconds)") in client.pipe.actions
                 self._ended(client, stays=False)
 
     def _compare_logs(self) -> None:

@@ -1,6 +1,11 @@
 """What the tests serve: the chat, and beside it handlers and paths that exercise the rest of the public face."""
 
 import asyncio
+import dataclasses
+from typing import Literal
+
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from hubbub import Command, CommandError, Connection, Event, Publication
 from hubbub.apps.chat import app
@@ -37,18 +42,18 @@ class State(Command, tag="state"):
     text: str
 
 
-@app.on(Fail)
+@app.on(Fail, verb=None)
 def fail(conn: Connection, command: Fail) -> None:
     raise RuntimeError("a bug in a handler")
 
 
-@app.on(FailLater)
+@app.on(FailLater, verb=None)
 async def fail_later(conn: Connection, command: FailLater) -> None:
     await asyncio.sleep(0)
     raise RuntimeError("a bug in a coroutine handler")
 
 
-@app.on(Refuse)
+@app.on(Refuse, verb=None)
 def refuse(conn: Connection, command: Refuse) -> None:
     raise CommandError("no", "not today")
 
@@ -111,3 +116,26 @@ def quote(conn: Connection, command: Quote) -> Publication:
 @app.on(Announce)
 def announce(conn: Connection, command: Announce) -> Publication:
     return conn.room.publish(Stated(command.text), confirm=True)
+
+
+class Revoke(Command, tag="revoke"):
+    """Ends credentials; everybody may, here."""
+
+    kind: Literal["token", "user", "session"]
+    subject: str
+
+
+@app.on(Revoke, verb=None)
+def revoke(conn: Connection, command: Revoke) -> Publication:
+    return app.revoke(**{command.kind: command.subject})
+
+
+async def counters(scope: Scope, receive: Receive, send: Send) -> None:
+    """What the hub has counted, over HTTP: no limit on messages or connections is in the way."""
+    hub = app._hub
+    assert hub is not None
+    counted = {**dataclasses.asdict(hub.counters), "connections": len(hub.connections)}
+    await JSONResponse(counted)(scope, receive, send)
+
+
+app.mounts.insert(0, ("/counters", counters))  # before the pages, which are below /

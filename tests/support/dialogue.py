@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -15,11 +20,11 @@ from hubbub.wire.handshake import encode_request
 from hubbub.wire.websocket import BINARY, CLOSE, FIN, PING, TEXT, parse_close
 from tests.support.peer import Peer, frame, text
 
-PLACEHOLDER = re.compile(r"<(uuid|ms|int|text|any|room)(?::([a-z0-9]+))?>")
+PLACEHOLDER = re.compile(r"<(uuid|ms|int|text|any|room|token)(?::([a-z0-9]+))?>")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 EARLIEST_MS = 1_600_000_000_000
 KEY = b"AAAAAAAAAAAAAAAAAAAAAA=="
-ACTIONS = ("connect", "send", "sendText", "sendBinary", "expect", "expectClose", "close", "drop")
+ACTIONS = ("connect", "post", "send", "sendText", "sendBinary", "expect", "expectClose", "close", "drop")
 
 Step = dict[str, Any]
 
@@ -39,15 +44,44 @@ def is_a(kind: str, value: object) -> bool:
             return True
 
 
+def options_of(settings: Mapping[str, object], folder: Path) -> tuple[str, ...]:
+    """A dialogue's settings as options of the command line; a secret, which has none, in a file of the folder."""
+    options: list[str] = []
+    for name, value in settings.items():
+        option, shown = f"--{name.replace('_', '-')}", str(value)
+        if name.endswith("_secret"):
+            file = folder / name
+            file.write_text(shown)
+            option, shown = f"{option}-file", str(file)
+        options += (option, shown)
+    return tuple(options)
+
+
+def signed(claims: Mapping[str, object], secret: str) -> str:
+    """A token with these claims (RFC 7515, HS256); `exp` is in seconds from now."""
+    claims = {**claims, "exp": time.time() + float(str(claims["exp"]))}
+    parts = (json.dumps(part).encode() for part in ({"alg": "HS256"}, claims))
+    content = b".".join(map(_base64url, parts))
+    return (content + b"." + _base64url(hmac.digest(secret.encode(), content, "sha256"))).decode()
+
+
+def _base64url(data: bytes) -> bytes:
+    return urlsafe_b64encode(data).rstrip(b"=")
+
+
 class Stage:
     """The people of one dialogue, each at a connection of their own.
 
     Args:
         port: where the server listens.
+        tokens: the claims of each token that the dialogue names.
+        secret: with which they are signed.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tokens: Mapping[str, Mapping[str, object]] | None = None, secret: str = "") -> None:
         self._port = port
+        self._tokens = tokens or {}
+        self._secret = secret
         self._peers: dict[str, Peer] = {}
         self._msgpack: set[str] = set()
         self._known: dict[str, object] = {}
@@ -71,6 +105,8 @@ class Stage:
         match action:
             case "connect":
                 self._connect(client, step["connect"], stack)
+            case "post":
+                self._post(step["post"])
             case "send" | "sendText" | "sendBinary" | "close":
                 self._peers[client].send(self._frames(client, step))
             case "expect":
@@ -81,16 +117,31 @@ class Stage:
                 self._peers[client].socket.close()
 
     def _connect(self, client: str, request: Step, stack: ExitStack) -> None:
-        peer = self._peers[client] = stack.enter_context(Peer(self._port))
-        path, offered = str(self._filled(request.get("path", "/ws"))), tuple(request.get("subprotocols", ()))
+        headers = self._headers(request)
+        peer = self._peers[client] = stack.enter_context(Peer(self._port, headers=headers))
+        path, offered = (
+            str(self._filled(request.get("path", "/ws"))),
+            tuple(self._filled(request.get("subprotocols", []))),
+        )
         if "status" in request:
-            status, _ = peer.http(encode_request("127.0.0.1", path, KEY, offered))
+            asked = encode_request("127.0.0.1", path, KEY, offered)
+            status, _ = peer.http(asked[:-2] + "".join(f"{line}\r\n" for line in headers).encode() + b"\r\n")
             self._compare(request["status"], status, exact=True)
             return
         peer.open(path, offered)
         self._msgpack.discard(client)
         if offered[:1] == (MSGPACK_SUBPROTOCOL,):
             self._msgpack.add(client)
+
+    def _headers(self, request: Step) -> list[str]:
+        return [f"{name}: {self._filled(value)}" for name, value in request.get("headers", {}).items()]
+
+    def _post(self, request: Step) -> None:
+        lines = [f"POST {request['path']} HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 0", "Connection: close"]
+        with Peer(self._port) as peer:
+            status, answer = peer.http("\r\n".join([*lines, *self._headers(request), "", ""]).encode())
+        self._compare(request["status"], status, exact=True)
+        self._compare(request["answer"], json.loads(answer.partition(b"\r\n\r\n")[2]), exact=False)
 
     def _frames(self, client: str, step: Step) -> bytes:
         """All that is sent in one step, for one write."""
@@ -143,6 +194,8 @@ class Stage:
                 return PLACEHOLDER.sub(lambda found: str(self._value(found[0])), value)
             case dict():
                 return {str(self._filled(name)): self._filled(item) for name, item in value.items()}
+            case list():
+                return [self._filled(item) for item in value]
             case _:
                 return value
 
@@ -150,6 +203,9 @@ class Stage:
         """What a placeholder stands for: a room's name, or what it was when it occurred first."""
         if placeholder.startswith("<room:"):
             return self._known.setdefault(placeholder, f"room {uuid4().hex}")
+        if placeholder.startswith("<token:") and placeholder not in self._known:
+            claims = self._filled(self._tokens[placeholder[len("<token:") : -1]])
+            self._known[placeholder] = signed(claims, self._secret)
         assert placeholder in self._known, f"{placeholder} has not occurred yet"
         return self._known[placeholder]
 

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,11 +37,15 @@ class Peer:
     """A TCP connection to a server, and what can be done on it.
 
     Attributes:
+        headers: what it says of itself when it shakes hands, a line each.
         received: the messages (opcode, payload) that came, in order, those that were asked for included.
     """
 
-    def __init__(self, port: int, timeout: float = 10.0) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+    def __init__(
+        self, port: int, timeout: float = 10.0, source: str = "127.0.0.1", headers: Sequence[str] = ()
+    ) -> None:
+        self.headers = headers
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout, (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.wire = WebSocket(1 << 26, new_mask=lambda: MASK)
         self.received: list[tuple[int, bytes]] = []
@@ -90,7 +95,8 @@ class Peer:
     def open(self, path: str = "/ws", subprotocols: tuple[str, ...] = (), extensions: str = "") -> bytes:
         """Shakes hands; returns the head of the answer, which is a 101."""
         key = base64.b64encode(os.urandom(16))
-        self.send(encode_request("127.0.0.1", path, key, subprotocols, extensions))
+        head = encode_request("127.0.0.1", path, key, subprotocols, extensions)
+        self.send(b"\r\n".join([head[:-4], *(line.encode() for line in self.headers), b"", b""]))
         answer = b""
         while b"\r\n\r\n" not in answer:
             part = self.socket.recv(65536)

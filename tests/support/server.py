@@ -11,7 +11,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
+
+from tests.support.canary import canary, counters_of
 
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 20.0
@@ -38,24 +42,41 @@ class Server:
 
     Attributes:
         output: where its standard output and error go.
+        secure: whether it speaks TLS.
     """
 
     host: str
     port: int
     process: subprocess.Popen[bytes]
     output: Path
+    secure: bool = False
 
     @property
     def http(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' * self.secure}://127.0.0.1:{self.port}"
 
     @property
     def ws(self) -> str:
-        return f"ws://127.0.0.1:{self.port}"
+        return f"ws{'s' * self.secure}://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
         return self.output.read_text(errors="replace")
+
+    def counters(self) -> dict[str, Any]:
+        """What it has counted, where it serves the tests' application; nothing once it has ended."""
+        return counters_of(self.port) if self.process.poll() is None else {}
+
+    def refused(self, limit: str) -> int:
+        """How often a limit was met."""
+        refused: dict[str, int] = self.counters()["refused"]
+        return refused.get(limit, 0)
+
+    def wait_for_connections(self, count: int) -> None:
+        """Returns once there are so many: it takes a moment until the server knows that a peer is gone."""
+        deadline = time.monotonic() + STOP_SECONDS
+        while (found := self.counters()["connections"]) != count:
+            assert time.monotonic() < deadline, f"{found} connections instead of {count}"
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ends the process and returns its exit code."""
@@ -99,8 +120,11 @@ def command(
 def environment(options: tuple[str, ...]) -> dict[str, str]:
     """Options as variables, for servers that have a command line of their own."""
     variables = {key: value for key, value in os.environ.items() if not key.startswith("HUBBUB_")}
-    for name, value in zip(options[::2], options[1::2], strict=False):
-        variables["HUBBUB_" + name[2:].upper().replace("-", "_")] = value
+    for name, value in pairwise((*options, "--")):
+        if name.startswith("--"):
+            switch = "false" if name.startswith("--no-") else "true"
+            setting = name.removeprefix("--no-").removeprefix("--").upper().replace("-", "_")
+            variables[f"HUBBUB_{setting}"] = switch if value.startswith("--") else value
     variables.setdefault("HUBBUB_BROKER", "memory://")
     return {**variables, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
@@ -126,7 +150,7 @@ def serve(
     port: int | None = None,
     interpreter: str = sys.executable,
 ) -> Iterator[Server]:
-    """Runs a server until the block ends; `options` are `--name value` pairs of `hubbub serve`."""
+    """Runs a server until the block ends; `options` are `--name value` or `--name` of `hubbub serve`."""
     port = port or free_port()
     output = folder / f"server-{port}-{time.monotonic_ns()}.log"
     if host == FAST_SQLITE:
@@ -139,9 +163,11 @@ def serve(
             stdout=file,
             stderr=subprocess.STDOUT,
         )
-    server = Server(host, port, process, output)
+    server = Server(host, port, process, output, secure="--tls-cert" in options)
     try:
         wait_until_listening(port, process, output)
+        canary.watch(output, server.counters if target == TESTED and not server.secure else None)
         yield server
     finally:
+        canary.forget(output)
         server.stop()

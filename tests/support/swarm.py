@@ -25,7 +25,10 @@ class Swarm:
         rooms: the clients by their room.
         published: how many messages were handed to clients.
         unsettled: how many clients had not all at the end of the last `settle`.
+        client_type: what its clients are.
     """
+
+    client_type: type[ReturningClient] = ReturningClient
 
     def __init__(self, port: int, clients: int, room_size: int, *, forgetful: bool = False) -> None:
         self.history = History(must_recover=True)
@@ -42,7 +45,7 @@ class Swarm:
         return [client for room in self.rooms.values() for client in room]
 
     def _add(self, name: str, room: str) -> None:
-        client = ReturningClient(self._port, name, room, self.history.client(name), forgetful=self._forgetful)
+        client = self.client_type(self._port, name, room, self.history.client(name), forgetful=self._forgetful)
         self.rooms.setdefault(room, []).append(client)
 
     def add_reader(self, room: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.canary import canary
 from tests.support.server import ROOT, environment
 
 HUBBUB = (sys.executable, "-m", "hubbub")
@@ -26,7 +27,7 @@ def run(
     *arguments: str, folder: Path = ROOT, extra: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Runs `hubbub` to its end, with nothing on standard input."""
-    return subprocess.run(
+    done = subprocess.run(
         [*HUBBUB, *arguments],
         cwd=folder,
         env=variables(extra),
@@ -36,6 +37,8 @@ def run(
         timeout=SECONDS,
         check=False,
     )
+    canary.hear(done.stdout + done.stderr, f"the output of hubbub {' '.join(arguments[:1])}")
+    return done
 
 
 class Terminal:
@@ -70,6 +73,7 @@ class Terminal:
                 raise EOFError
             self._ahead += data
         line, _, self._ahead = self._ahead.partition(b"\n")
+        canary.hear(line.decode(), "the output of a program")
         return line.decode()
 
     def rest(self) -> list[str]:

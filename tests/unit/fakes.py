@@ -161,7 +161,7 @@ class RecordingEndpoint:
     def resume(self, connection: Connection) -> None:
         pass
 
-    def limited(self, connection: Connection, payload: bytes, wait_ms: int, first: bool) -> None:
+    def limited(self, connection: Connection, payload: bytes, limit: str, wait_ms: int, first: bool) -> None:
         self.calls.append((wait_ms, first))
 
     def closed(self, connection: Connection) -> None:

@@ -94,7 +94,7 @@ class Move(Command, tag="move"):
 def test_a_handler_is_called_with_its_command(bench: Bench) -> None:
     app, moves = Hubbub(), []
 
-    @app.on(Move)
+    @app.on(Move, verb=None)
     def move(conn: Connection, command: Move) -> None:
         moves.append(command.x)
 

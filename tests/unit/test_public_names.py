@@ -15,9 +15,13 @@ NAMES = [
     "Config",
     "ConfigError",
     "Connection",
+    "Credentials",
     "Event",
+    "Grants",
+    "HandshakeError",
     "Hubbub",
     "HubbubError",
+    "Identity",
     "LocalError",
     "Member",
     "MessageId",
@@ -28,14 +32,14 @@ NAMES = [
 ]
 METHODS = {
     "Hubbub": [
-        *("allow_publish", "asgi", "bind", "build_asgi", "mount"),
-        *("on", "on_ack", "on_connect", "on_disconnect", "room", "rooms", "websocket"),
+        *("allow_publish", "asgi", "authenticate", "authorize", "bind", "build_asgi", "mount"),
+        *("on", "on_ack", "on_connect", "on_disconnect", "revoke", "room", "rooms", "websocket"),
     ],
-    "Connection": ["close", "join", "leave", "member", "new_id", "now_ms", "once", "send"],
+    "Connection": ["allows", "close", "join", "leave", "member", "new_id", "now_ms", "once", "send"],
     "Publication": ["failed", "kept", "when_settled"],
 }
 PROPERTIES = {
-    "Connection": ["announced", "correlation_id", "data", "identity", "path", "room", "rooms"],
+    "Connection": ["announced", "correlation_id", "data", "device", "key", "lasting", "path", "room", "rooms"],
     "Room": ["count", "unsettled"],
 }
 

@@ -1,6 +1,7 @@
 """The chat: messages, typing, and a page. Joining, leaving and who is here come with the protocol."""
 
 from pathlib import Path
+from unicodedata import combining, normalize
 
 from starlette.staticfiles import StaticFiles
 
@@ -8,6 +9,7 @@ from hubbub import Command, CommandError, Connection, Event, Hubbub, Member, Mes
 
 LONGEST_TEXT = 2000
 MOST_SEEN_BY = 50
+MOST_MARKS = 30  # as in Unicode's stream-safe text
 
 app = Hubbub()
 app.mount("/", StaticFiles(directory=Path(__file__).parent / "chat_page", html=True))
@@ -49,6 +51,12 @@ class Typing(Event, tag="typing"):
     username: str
 
 
+def in_normal_form(text: str) -> str:
+    """The text in normal form C; as it is where a character has so many marks that ordering them takes milliseconds."""
+    marks = bytes(map(combining, text)).split(b"\0")
+    return normalize("NFC", text) if max(map(len, marks)) <= MOST_MARKS else text
+
+
 @app.on(Say)
 def say(conn: Connection, command: Say) -> Publication:
     """Keeps the text and sends it to all; texts that are empty or too long are refused."""
@@ -56,6 +64,8 @@ def say(conn: Connection, command: Say) -> Publication:
     text = command.text.strip()
     if not text or len(text) > LONGEST_TEXT:
         raise CommandError("invalid_message", f"A message has 1 to {LONGEST_TEXT} characters")
+    if not text.isascii():
+        text = in_normal_form(text)
     said = Said(member.username, text, command.message_id or conn.new_id(), conn.now_ms())
     return member.room.publish(said, once=conn.once(command.message_id, text))
 

@@ -116,7 +116,8 @@ class MemoryBroker:
 
     def acknowledge(self, room: str, reader: str, name: str, seq: int, done: Answer[int]) -> None:
         log = self._used[room]
-        _, stored = log.cursors.get(reader, (name, -1))
+        known, stored = log.cursors.get(reader, (name, -1))
+        name = name or known
         seq = min(seq, log.ring.head)  # nobody has received what is not there
         if seq > stored:
             log.acknowledge(reader, name, seq)

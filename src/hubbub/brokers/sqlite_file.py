@@ -64,7 +64,8 @@ READERS: Final = """
 SELECT group_concat(seq || ' ' || length(reader) || ' ' || length(name), ' '),
     CAST(group_concat(reader, '') AS BLOB), CAST(group_concat(name, '') AS BLOB)
 FROM (SELECT * FROM cursor WHERE room = ? ORDER BY stamp DESC LIMIT ?)"""
-PUT_CURSORS: Final = """ ON CONFLICT (room, reader) DO UPDATE SET name = excluded.name, seq = max(seq, excluded.seq),
+PUT_CURSORS: Final = """ ON CONFLICT (room, reader) DO UPDATE SET
+    name = CASE WHEN length(excluded.name) > 0 THEN excluded.name ELSE name END, seq = max(seq, excluded.seq),
     stamp = CASE WHEN excluded.seq > seq THEN excluded.stamp ELSE stamp END"""
 FORGET: Final = """
 DELETE FROM cursor WHERE room = :room AND stamp < max(:before,
@@ -374,7 +375,8 @@ def _add_events(change: Insert, dense: list[Any], latest: dict[tuple[int, str], 
 def _add_cursor(change: Cursor, cursors: dict[tuple[int, str], tuple[Any, ...]]) -> None:
     known = cursors.get((change.room, change.reader))
     seq, stamp = (change.seq, change.stamp) if known is None or change.seq > known[3] else known[3:]
-    cursors[change.room, change.reader] = (change.room, _encoded(change.reader), _encoded(change.name), seq, stamp)
+    name = _encoded(change.name) or (known[2] if known else b"")
+    cursors[change.room, change.reader] = (change.room, _encoded(change.reader), name, seq, stamp)
 
 
 def _flat(rows: dict[Any, tuple[Any, ...]]) -> list[Any]:

@@ -9,10 +9,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
-from hubbub.codes import FORBIDDEN, INVALID_JOIN, INVALID_MESSAGE, NOT_IN_ROOM
-from hubbub.errors import CommandError
+from hubbub.codes import FORBIDDEN, INVALID_JOIN, INVALID_MESSAGE, INVALID_TOKEN, NOT_IN_ROOM
+from hubbub.errors import CommandError, HandshakeError
+from hubbub.hub.authorization import authorized
 from hubbub.hub.connection import Connection
 from hubbub.hub.entrance import Entrance
+from hubbub.hub.identity import Credentials, Identity
 from hubbub.hub.limits import clean_room, names_of
 from hubbub.hub.member import Member
 from hubbub.hub.pages import between, messages, newest
@@ -31,9 +33,11 @@ from hubbub.wire.messages import (
     Presence,
     Publish,
     ReaderInfo,
+    Refresh,
     Resume,
     Subscribe,
     Unsubscribe,
+    UserInfo,
 )
 
 MOST_READERS: Final = 200
@@ -51,13 +55,21 @@ def reply(connection: Connection, command: Command, **fields: Any) -> None:
 
 def join(connection: Connection, command: Join) -> Steps | None:
     """Enters a room; `room_info` is the reply."""
-    name, username = names_of(command.room, command.username)
+    name, username = names_of(command.room, _username(connection, command))
     connection._hub.check_enter(connection, name, keep=command.keep)
     entry = Entrance(connection, name, username, command)
     if entry.is_plain and not any(member.room.unsettled for member in connection.members):
         entry.reply(connection._hub.enter(connection, name, username, keep=command.keep))  # benchmark P6
         return None
     return _join(connection, command, entry)
+
+
+def _username(connection: Connection, command: Join) -> str:
+    """What a client is called: its own choice only where nobody has said who it is, or that is allowed."""
+    identity = connection.identity
+    if identity.user and not (command.username.strip() and connection._hub.config.auth.display_names):
+        return identity.name
+    return command.username
 
 
 def _join(connection: Connection, command: Join, entry: Entrance) -> Steps:
@@ -81,7 +93,7 @@ def leave(connection: Connection, command: Leave | Unsubscribe) -> Steps:
     for member in connection.members:
         if member.room.name == command.room and member.room.unsettled:
             yield member.room.settled
-    connection.leave(command.room)
+    connection._hub.leave(connection, command.room, settled=True)
 
 
 def resume(connection: Connection, command: Resume) -> Steps:
@@ -95,10 +107,32 @@ def resume(connection: Connection, command: Resume) -> Steps:
         try:
             if name not in usernames:
                 raise CommandError(NOT_IN_ROOM, "Not in that room")
+            verb = "join" if usernames[name] else "subscribe"
+            yield from authorized(connection, (verb, "history"), name)
             yield from Entrance(connection, name, usernames[name], None, since).enter(keep=True)
         except CommandError:
             missing.append(name)
     reply(connection, command, missing=missing, session=UNSET if session is None else session.token)
+
+
+def user_info(identity: Identity) -> UserInfo:
+    """Who somebody is, as it is told to the client."""
+    expires = UNSET if identity.expires is None else int(identity.expires * 1000)
+    return UserInfo(identity.user, identity.name, expires)
+
+
+async def refresh(connection: Connection, command: Refresh) -> None:
+    """Takes new credentials of the same user; it is out of the rooms that they do not allow."""
+    hub = connection._hub
+    remote = connection.remote[0] if connection.remote else ""
+    try:
+        identity = await hub.authenticate(Credentials(token=command.token, path=connection.path, remote=remote))
+        if not identity.user or identity.user != connection.identity.user:
+            raise HandshakeError(401, "the token is of another user")
+        left = hub.standing.renew(connection, identity) if connection.open else []
+    except HandshakeError as error:
+        raise CommandError(INVALID_TOKEN, str(error)) from None
+    reply(connection, command, missing=left, user=user_info(identity))
 
 
 # The log
@@ -151,10 +185,10 @@ def ack(connection: Connection, command: Ack, member: Member) -> Steps:
         raise CommandError(INVALID_MESSAGE, f"The last event is {room.head}")
     before = -1 if member.acked is None else member.acked
     stored = max(command.seq, before)
-    if connection.session is not None and stored > before:
-        stored = yield partial(hub.broker.acknowledge, room.name, member.identity, member.username, stored)
+    if connection.lasting and stored > before:
+        stored = yield partial(hub.broker.acknowledge, room.name, member.key, member.username, stored)
     member.acked = stored
-    room.receipts.acknowledge(member.identity, stored)
+    room.receipts.acknowledge(member.device, command.seq)  # another device of the user may be further
     reply(connection, command, seq=stored, unread=max(room.head - stored, 0))
     if stored > before:
         for hook in hub.on_ack:
@@ -170,7 +204,7 @@ def receipts(connection: Connection, command: AskReceipts, member: Member) -> St
     readers += [
         ReaderInfo(member.username, member.acked)
         for member in room.members
-        if member.username and member.acked is not None and member.connection.session is None
+        if member.username and member.acked is not None and not member.connection.lasting
     ]
     readers.sort(key=lambda reader: -reader.seq)
     if command.seq is None:
@@ -239,7 +273,23 @@ BUILT_IN: Final[dict[type[Command], Callable[..., Any]]] = {
     Ping: ping,
     Presence: presence,
     Publish: publish,
+    Refresh: refresh,
     Resume: resume,
     Subscribe: subscribe,
     Unsubscribe: leave,
 }
+"""What is done for each."""
+
+VERBS: Final[dict[type[Command], str]] = {
+    Ack: "ack",
+    AskReceipts: "presence",
+    History: "history",
+    Join: "join",
+    Presence: "presence",
+    Publish: "publish",
+    Subscribe: "subscribe",
+}
+"""What somebody must be allowed in the room for it; the others look for themselves, or need nothing."""
+
+HEAVY: Final[frozenset[type[Command]]] = frozenset((AskReceipts, History, Presence, Resume))
+"""Those that read a log or a list, and count as several messages."""

@@ -10,12 +10,16 @@ import msgspec
 
 from hubbub.codes import NORMAL, NOT_IN_ROOM
 from hubbub.errors import CommandError
+from hubbub.hub.authorization import check_grants
+from hubbub.hub.identity import ANONYMOUS, Identity
+from hubbub.hub.limits import clean_room
 from hubbub.hub.ports import Once
 from hubbub.wire.codec import EVENT, Batch, Item
 from hubbub.wire.messages import Event
 from hubbub.wire.websocket import BINARY, TEXT, encode_close
 
 if TYPE_CHECKING:
+    from hubbub.hub.admission import User
     from hubbub.hub.dispatch import Call
     from hubbub.hub.hub import Hub
     from hubbub.hub.member import Member
@@ -51,7 +55,8 @@ class Connection:
         username: under which it joined last; empty before.
         members: what it is in each of its rooms, the one joined last at the end.
         session: the client across its connections; None unless it asked for one.
-        remote: the peer's address and port, where known.
+        identity: who the client is, as authentication has found.
+        remote: the client's address and port, where known; behind a trusted proxy the port is 0.
         open: messages are taken and sent; False once it closes or is lost.
         stalled: its transport takes nothing more for now; events are read for it from the log later.
     """
@@ -63,16 +68,20 @@ class Connection:
         "_backlog",
         "_control_full_at",
         "_data",
+        "_due",
         "_endpoint",
         "_exceeded",
         "_exceeded_at",
         "_exceeded_since",
         "_full_at",
+        "_greeted",
         "_hub",
         "_malformed",
+        "_user",
         "_wheel_slot",
         "_working",
         "id",
+        "identity",
         "members",
         "open",
         "remote",
@@ -82,8 +91,16 @@ class Connection:
         "username",
     )
 
-    def __init__(self, hub: Hub, endpoint: Endpoint, transport: Transport, remote: tuple[str, int] | None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        endpoint: Endpoint,
+        transport: Transport,
+        remote: tuple[str, int] | None,
+        identity: Identity = ANONYMOUS,
+    ) -> None:
         self.id = hub.runtime.new_id()
+        self.identity = identity
         self.username = ""
         self.members: tuple[Member, ...] = ()
         self.session: Session | None = None
@@ -98,6 +115,9 @@ class Connection:
         self._working = False
         self._alive = True
         self._wheel_slot = 0
+        self._due = 0
+        self._greeted = False
+        self._user: User | None = None
         self._active_at = 0.0
         self._full_at = 0.0
         self._control_full_at = 0.0
@@ -119,9 +139,19 @@ class Connection:
         return tuple(member.room for member in self.members)
 
     @property
-    def identity(self) -> str:
-        """Who it is for what is stored of it: its session, or without one only this connection."""
+    def device(self) -> str:
+        """Who it is for what it was sent: its session, or without one only this connection."""
         return self.id if self.session is None else self.session.id
+
+    @property
+    def key(self) -> str:
+        """Who it is for what is stored of it: its user, or without one its session, or only this connection."""
+        return f"user:{self.identity.user}" if self.identity.user else self.device
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it comes back as the same one, with another connection."""
+        return self.session is not None or bool(self.identity.user)
 
     @property
     def correlation_id(self) -> str:
@@ -160,13 +190,13 @@ class Connection:
 
         Args:
             room: the room's name; empty for the one joined last.
-            subscribed: a subscription will do.
+            subscribed: a subscription will do, where the room is named.
 
         Raises:
             CommandError: `not_in_room`.
         """
         for member in reversed(self.members):
-            if (not room or member.room.name == room) and (subscribed or member.username):
+            if member.username if not room else member.room.name == room and (subscribed or member.username):
                 return member
         raise CommandError(NOT_IN_ROOM, "Not in that room" if room else "Join a room first")
 
@@ -180,15 +210,32 @@ class Connection:
         if not message_id:
             return None
         fingerprint = int.from_bytes(blake2b(content.encode(), digest_size=7).digest(), "big")
-        return Once(self.identity, message_id, fingerprint)
+        return Once(self.key, message_id, fingerprint)
 
     def join(self, room: str, username: str, *, keep: bool = False) -> Room:
         """Enters a room; leaves those it is in, unless `keep`.
 
         Raises:
-            CommandError: a name is empty or has characters that it must not have, or there are too many rooms.
+            CommandError: a name is empty or has characters that it must not have, there are too many rooms, or the
+                client's own grants do not allow it; the application's `authorize` is not asked, see `allows`.
         """
+        check_grants(self, ("join",), clean_room(room))
         return self._hub.join(self, room, username, keep=keep).room
+
+    async def allows(self, verb: str, room: str) -> bool:
+        """Whether it may do something in a room: the client's own grants, and the application's `authorize`.
+
+        For handlers that work on other rooms than the command's, and for paths with a protocol of their own, where
+        nothing is asked by itself.
+
+        Args:
+            verb: `join`, `subscribe`, `publish`, `history`, `presence` or `ack`.
+        """
+        grants, authorizer = self.identity.grants, self._hub.authorizer
+        if grants is not None and not grants.allow(verb, room):
+            return False
+        said = True if authorizer is None else authorizer(self, verb, room)
+        return (said if isinstance(said, bool) else await said) is True
 
     def leave(self, room: str) -> None:
         """Leaves a room.

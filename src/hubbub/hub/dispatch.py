@@ -26,6 +26,8 @@ from hubbub.codes import (
     UNSUPPORTED_DATA,
 )
 from hubbub.errors import BrokerError, CommandError
+from hubbub.hub.authorization import guard
+from hubbub.hub.commands import HEAVY, VERBS, user_info
 from hubbub.hub.connection import Connection
 from hubbub.hub.hub import Hub
 from hubbub.hub.publication import Publication
@@ -73,7 +75,10 @@ def _wait(connection: Connection, call: Call) -> None:
     if connection._backlog is None:
         connection._backlog = deque()
     connection._backlog.append(call)
-    if len(connection._backlog) >= connection._hub.config.limits.max_backlog:
+    most = connection._hub.config.limits.max_backlog
+    if len(connection._backlog) == most:
+        connection._hub.counters.refuse("max_backlog")
+    if len(connection._backlog) >= most:
         connection.transport.pause_reading()
 
 
@@ -142,7 +147,8 @@ def fail(connection: Connection, command: Command | None, error: Exception) -> N
     """Answers a handler's exception: a CommandError with its own words, any other with an id to find it in the log."""
     id = msgspec.UNSET if command is None else command.id
     if isinstance(error, CommandError):
-        connection.send(Error(error.message, error.code, id))
+        retry = msgspec.UNSET if error.retry_ms is None else error.retry_ms
+        connection.send(Error(error.message, error.code, id, retry))
         return
     if isinstance(error, BrokerError):
         connection.send(Error("The room's log cannot be used now", UNAVAILABLE, id, RETRY_MS))
@@ -173,6 +179,7 @@ class CommandEndpoint:
         path: where it is served.
         handlers: what to call for each type of command.
         connected, disconnected: called with each connection.
+        verbs: what somebody must be allowed in the room for a command of a type.
         msgpack: MessagePack in binary messages instead of JSON in texts.
     """
 
@@ -186,12 +193,16 @@ class CommandEndpoint:
         connected: Hooks = (),
         disconnected: Hooks = (),
         *,
+        verbs: Mapping[type[Command], str] = VERBS,
         msgpack: bool = False,
     ) -> None:
         self.path = path
         self.msgpack = msgpack
         self._hub = hub
-        self._handlers = dict(handlers)
+        self._handlers = {
+            command: guard(handler, verbs[command]) if command in verbs else handler
+            for command, handler in handlers.items()
+        }
         self._connected = connected
         self._disconnected = disconnected
         self._opcode = BINARY if msgpack else TEXT
@@ -211,8 +222,9 @@ class CommandEndpoint:
         heartbeat = round(config.heartbeat.heartbeat_seconds * 1000)
         now = self._hub.runtime.unix_ms()
         session = msgspec.UNSET if connection.session is None else connection.session.token
+        user = user_info(connection.identity) if connection.identity.user else msgspec.UNSET
         longest = config.limits.max_message_bytes
-        connection.send(Connected(connection.id, now, PROTOCOL_VERSION, heartbeat, longest, session))
+        connection.send(Connected(connection.id, now, PROTOCOL_VERSION, heartbeat, longest, session, user))
         for hook in self._connected:
             run(connection, (hook, (connection,), None))
 
@@ -226,14 +238,18 @@ class CommandEndpoint:
             self._refuse(connection, payload, error)
             return
         connection._malformed = 0
-        run(connection, (self._handlers[type(command)], (connection, command), command))
+        kind = type(command)
+        if kind in HEAVY and not self._hub.rates.take_more(connection, payload, self._hub.runtime.monotonic()):
+            return
+        run(connection, (self._handlers[kind], (connection, command), command))
 
     def _refuse(self, connection: Connection, payload: bytes, error: Exception) -> None:
         self._hub.counters.messages_malformed += 1
         connection._malformed += 1
         connection.send(self._diagnose(payload, error))
         if connection._malformed >= self._hub.config.limits.max_malformed:
-            self._hub.close(connection, MALFORMED, "too many malformed messages")
+            self._hub.counters.refuse("max_malformed")
+            self._hub.close(connection, MALFORMED, "too many malformed messages (max_malformed)")
 
     def _diagnose(self, payload: bytes, error: Exception) -> Error:
         """What is wrong with a message that could not be decoded."""
@@ -255,12 +271,13 @@ class CommandEndpoint:
     def resume(self, connection: Connection) -> None:
         go_on(connection)
 
-    def limited(self, connection: Connection, payload: bytes, wait_ms: int, first: bool) -> None:
+    def limited(self, connection: Connection, payload: bytes, limit: str, wait_ms: int, first: bool) -> None:
         envelope = self._envelope(payload)
         if first:
-            connection.send(WarningEvent(RATE_LIMITED, "Too many messages; this one was dropped", wait_ms))
+            text = f"Too many messages; this one was dropped ({limit})"
+            connection.send(WarningEvent(RATE_LIMITED, text, wait_ms))
         if envelope is not None and envelope.id is not msgspec.UNSET:
-            connection.send(Error("Too many messages", RATE_LIMITED, envelope.id, wait_ms))
+            connection.send(Error(f"Too many messages ({limit})", RATE_LIMITED, envelope.id, wait_ms))
 
     def closed(self, connection: Connection) -> None:
         for hook in self._disconnected:
@@ -295,9 +312,9 @@ class RawEndpoint:
     def resume(self, connection: Connection) -> None:
         go_on(connection)
 
-    def limited(self, connection: Connection, payload: bytes, wait_ms: int, first: bool) -> None:
+    def limited(self, connection: Connection, payload: bytes, limit: str, wait_ms: int, first: bool) -> None:
         """Ends the connection: the application's protocol has no word for a message that is dropped."""
-        self._hub.close(connection, POLICY_VIOLATION, "too many messages")
+        self._hub.close(connection, POLICY_VIOLATION, f"too many messages ({limit})")
 
     def closed(self, connection: Connection) -> None:
         for hook in self._disconnected:

@@ -55,7 +55,7 @@ class Entrance:
             and self.since is None
             and not self.history
             and not room.policy.latest_only
-            and self.connection.session is None
+            and not self.connection.lasting
         )
 
     def enter(self, *, keep: bool) -> Steps:
@@ -67,13 +67,13 @@ class Entrance:
                 yield room.open
             if room.unsettled and room in connection.rooms:  # entering again is leaving first: that goes out before
                 yield room.settled
-            if connection.session is not None:
-                self.acked = yield partial(self.broker.acknowledged, room.name, connection.identity)
+            if connection.lasting:
+                self.acked = yield partial(self.broker.acknowledged, room.name, connection.key)
             after = yield from self._find_place()
             head = room.head
             plain = after >= head and self.acked is None
             member = connection._hub.enter(
-                connection, room.name, self.username, keep=keep, after=None if plain else after
+                connection, room.name, self.username, keep=keep, after=None if plain else after, settled=True
             )
             member.acked = self.acked
             yield from self._catch_up(member, after, head)
@@ -100,7 +100,7 @@ class Entrance:
             entries, reached = [], entries[0].seq - 1
         self.reply(member, entries, reached)
         try:
-            if self.acked is not None:
+            if self.acked is not None and self._may("history"):
                 yield from self._redeliver(self.acked, entries[0].seq - 1 if entries else reached)
         except BrokerError:
             self.connection._hub.close_unavailable(self.connection)
@@ -155,7 +155,7 @@ class Entrance:
         """Sends `room_info`, the answer to the command if there is one."""
         room, connection, command = self.room, self.connection, self.command
         connection._hub.counters.events_replayed += len(entries)
-        members, truncated = room.roster(member)
+        members, truncated = room.roster(member) if self._may("presence") else ([], True)
         info = RoomInfo(
             room.name,
             members,
@@ -172,6 +172,11 @@ class Entrance:
         if command is not None:
             info.id, command.id = command.id, UNSET
         connection.send(info)
+
+    def _may(self, verb: str) -> bool:
+        """Whether the client's own grants allow something here."""
+        grants = self.connection.identity.grants
+        return grants is None or grants.allow(verb, self.room.name)
 
     def _redeliver(self, acked: int, last: int) -> Steps:
         """Sends again the confirmed events up to `last` that the client had before and did not acknowledge."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from asyncio import CancelledError
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from hubbub.codes import (
@@ -19,47 +20,28 @@ from hubbub.codes import (
     TRY_AGAIN_LATER,
 )
 from hubbub.config import Config, Policies, RoomPolicy
-from hubbub.errors import CommandError
+from hubbub.errors import CommandError, HandshakeError
+from hubbub.hub.admission import Admission
+from hubbub.hub.authorization import Authorizer
 from hubbub.hub.catchup import CatchUp
 from hubbub.hub.connection import GONE, Connection
+from hubbub.hub.counters import Counters
 from hubbub.hub.heartbeat import Wheel
-from hubbub.hub.limits import REFUSED, RateLimit, names_of
+from hubbub.hub.identity import ANONYMOUS, Credentials, Identity
+from hubbub.hub.limits import names_of
 from hubbub.hub.member import Member
 from hubbub.hub.ports import Broker, Endpoint, Runtime, Transport
+from hubbub.hub.rates import Rates
 from hubbub.hub.room import Room
 from hubbub.hub.session import Session, Sessions
+from hubbub.hub.standing import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 log: Final = logging.getLogger("hubbub")
 LONGEST_TICK_SECONDS: Final = 1.0
 MOST_TICKS: Final = 3600
-# Messages dropped in one series before it is abuse, whatever the time: a hundred bursts.
-MOST_DROPPED_BURSTS: Final = 100
-# Messages dropped within this time of each other belong to one series: one warning, one patience.
-SERIES_SECONDS: Final = 1.0
-
-
-@dataclass(slots=True)
-class Counters:
-    """What has happened since the start."""
-
-    connections_opened: int = 0
-    messages_received: int = 0
-    messages_malformed: int = 0
-    messages_limited: int = 0
-    events_published: int = 0
-    events_delivered: int = 0
-    handlers_failed: int = 0
-    heartbeats_missed: int = 0
-    slow_readers_closed: int = 0
-    writing_paused: int = 0
-    events_replayed: int = 0
-    events_dropped: int = 0
-    gaps: int = 0
-    events_redelivered: int = 0
-    sessions_resumed: int = 0
 
 
 class Hub:
@@ -70,44 +52,62 @@ class Hub:
         broker: keeps what rooms publish.
         config: the settings in force.
         policy: what a room of a name keeps, and what becomes of slow readers there; the settings' by default.
+        counters: what is counted already.
     """
 
     def __init__(
-        self, runtime: Runtime, broker: Broker, config: Config, policy: Callable[[str], RoomPolicy] | None = None
+        self,
+        runtime: Runtime,
+        broker: Broker,
+        config: Config,
+        policy: Callable[[str], RoomPolicy] | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self.runtime = runtime
         self.broker = broker
         self.config = config
-        self.counters = Counters()
+        self.counters = counters or Counters()
         self.policy = policy or Policies(config.rooms.policy())
         self.catch_up = CatchUp(self)
         self.on_ack: list[Callable[[Member, int], None]] = []
         self.allows_publish: Callable[[Connection, Room, dict[str, object]], bool] | None = None
+        self.authorizer: Authorizer | None = None
+        self.authenticate: Callable[[Credentials], Awaitable[Identity]] = _nobody
         self.connections: set[Connection] = set()
-        self.sessions = Sessions(runtime, broker.secret, config.sessions, self._give_up)
+        self.standing = Standing(self)
+        revoked = self.standing.revocations.covers_session
+        self.sessions = Sessions(runtime, broker.secret, config.sessions, self._give_up, revoked)
         self._rooms: WeakValueDictionary[str, Room] = WeakValueDictionary()
         self._dirty: list[Room] = []
         self._counting: dict[Room, None] = {}
         self._confirming: dict[Room, None] = {}
+        self._closing = False
         self._stalled: dict[Connection, tuple[int, float]] = {}
-        limits, seconds = config.limits, config.heartbeat.heartbeat_seconds
-        self._rate = RateLimit(limits.rate_limit, limits.rate_burst)
-        self._control_rate = RateLimit(limits.control_rate, limits.control_burst)
-        self._heartbeat_ticks = min(max(2, round(seconds / LONGEST_TICK_SECONDS)), MOST_TICKS)
+        self.rates = Rates(config.limits, self.counters, self.close)
+        self.admission = Admission(config.limits, self.counters, runtime.monotonic)
+        seconds = config.heartbeat.heartbeat_seconds
+        self._heartbeat_ticks = min(max(2, ceil(seconds / LONGEST_TICK_SECONDS)), MOST_TICKS)
         self.tick_seconds: Final = seconds / self._heartbeat_ticks
         self._wheel: Wheel[Connection] = Wheel(self._heartbeat_ticks)
 
     # Connections
 
     def open(
-        self, endpoint: Endpoint, transport: Transport, remote: tuple[str, int] | None, session: str | None = None
+        self,
+        endpoint: Endpoint,
+        transport: Transport,
+        remote: tuple[str, int] | None,
+        session: str | None = None,
+        identity: Identity = ANONYMOUS,
     ) -> Connection:
-        """Takes in a new connection; `opened` follows once its transport is ready to send.
+        """Takes in a new connection that `admit` has let in; `opened` follows once its transport is ready to send.
 
         Args:
+            identity: who it is.
             session: the token of the session that it takes up; empty for a new one, None for none.
         """
-        connection = Connection(self, endpoint, transport, remote)
+        connection = Connection(self, endpoint, transport, remote, identity)
+        self.admission.enter(connection)
         connection._active_at = self.runtime.monotonic()
         connection._wheel_slot = self._wheel.put(connection, self._heartbeat_ticks)
         self.connections.add(connection)
@@ -116,9 +116,29 @@ class Hub:
             self.take_up(connection, session)
         return connection
 
+    def admit(self, address: str, identity: Identity) -> None:
+        """Whether somebody may come in; `open` is to follow before anything else happens.
+
+        Raises:
+            HandshakeError: 401, 429 or 503.
+        """
+        if self._closing:
+            raise HandshakeError(503, "the server is stopping", ((b"retry-after", b"1"),))
+        self.standing.check(identity)
+        self.admission.check(address, identity.user)
+
     def opened(self, connection: Connection) -> None:
         """The connection's transport is ready to send."""
+        if not connection.open:
+            return
+        connection._greeted = True
         connection._endpoint.opened(connection)
+        if connection.open:
+            self.standing.watch(connection)
+
+    def resolve(self, connection: Connection, awaitable: Awaitable[Any], done: Callable[[Any], None]) -> None:
+        """Awaits something of the application's and calls back with it, or with its exception."""
+        self.runtime.spawn(_resolve(connection, awaitable, done))
 
     def take_up(self, connection: Connection, token: str) -> None:
         """Gives a connection a session; the one that had it closes, and its memberships wait to be taken over."""
@@ -138,39 +158,15 @@ class Hub:
         if not connection.open:
             return
         now = self.runtime.monotonic()
-        full_at = self._rate.take(connection._full_at, now)
-        if full_at == REFUSED:
-            self._limit(connection, payload, now)
+        if not self.rates.take(connection, payload, now):
             return
-        connection._full_at = full_at
         connection._active_at = now
         self.counters.messages_received += 1
         connection._endpoint.receive(connection, opcode, payload)
 
-    def _limit(self, connection: Connection, payload: bytes, now: float) -> None:
-        self.counters.messages_limited += 1
-        first = now - connection._exceeded_at > SERIES_SECONDS
-        connection._exceeded_at = now
-        if first:
-            connection._exceeded_since = now
-            connection._exceeded = 0
-        connection._exceeded += 1
-        limits = self.config.limits
-        patience = connection._exceeded <= limits.rate_burst * MOST_DROPPED_BURSTS
-        if not first and (not patience or now - connection._exceeded_since >= limits.rate_patience_seconds):
-            self.close(connection, POLICY_VIOLATION, f"more than {limits.rate_limit:g} messages a second")
-            return
-        wait_ms = int(self._rate.wait(connection._full_at, now) * 1000) + 1
-        connection._endpoint.limited(connection, payload, wait_ms, first)
-
     def control(self, connection: Connection) -> bool:
         """A ping or pong has arrived; whether it may be answered. Too many end the connection."""
-        full_at = self._control_rate.take(connection._control_full_at, self.runtime.monotonic())
-        if full_at == REFUSED:
-            self.close(connection, POLICY_VIOLATION, "too many pings or pongs")
-            return False
-        connection._control_full_at = full_at
-        return connection.open
+        return self.rates.take_control(connection, self.runtime.monotonic()) and connection.open
 
     def pong(self, connection: Connection) -> None:
         """The peer is alive."""
@@ -197,14 +193,16 @@ class Hub:
         """Ends a connection whose peer does not read what is sent to it; it may come back."""
         if connection.open:
             self.counters.slow_readers_closed += 1
-            self.close(connection, TOO_SLOW, f"{connection.transport.waiting()} bytes wait to be read")
+            waiting = connection.transport.waiting()
+            self.close(connection, TOO_SLOW, f"{waiting} bytes wait to be read (max_buffered_bytes)")
 
     def close_unavailable(self, connection: Connection) -> None:
         """Ends a connection whose rooms cannot be read."""
         self.close(connection, TRY_AGAIN_LATER, "the log of a room cannot be read")
 
     def close_all(self) -> None:
-        """Ends every connection because the node stops."""
+        """Ends every connection because the node stops, and takes no more."""
+        self._closing = True
         self.flush()
         for connection in list(self.connections):  # nobody stays to whom their leaving would have to be told
             transport = connection.transport
@@ -227,7 +225,10 @@ class Hub:
         connection._endpoint.resume(connection)  # what was sent before the end is carried out
         self._wheel.discard(connection, connection._wheel_slot)
         self.connections.discard(connection)
-        connection._endpoint.closed(connection)  # it may still look at the rooms, and say goodbye in them
+        self.admission.leave(connection)
+        self.standing.forget(connection)
+        if connection._greeted:
+            connection._endpoint.closed(connection)  # it may still look at the rooms, and say goodbye in them
         members, connection.members = connection.members, ()
         stays = stays and connection.session is not None
         for member in members:
@@ -260,22 +261,35 @@ class Hub:
         return self.enter(connection, room, username, keep=keep)
 
     def enter(
-        self, connection: Connection, name: str, username: str, *, keep: bool = False, after: int | None = None
+        self,
+        connection: Connection,
+        name: str,
+        username: str,
+        *,
+        keep: bool = False,
+        after: int | None = None,
+        settled: bool = False,
     ) -> Member:
         """As `join`, with clean names.
 
         Args:
+            settled: what was published in the rooms that it leaves, before it asked for this, has gone out to it.
             username: empty for a subscription.
             after: the seq from which it is to be read on; held there until `Room.release`. None for live.
         """
         self.check_enter(connection, name, keep=keep)
-        for other in connection.members:
-            if other.room.name == name or (other.username and not keep):
-                self.forget(other)
-        if not connection.open:  # who was told of what went out meanwhile has ended it
-            raise CommandError(CLOSED, "The connection has ended")
         room, session = self.room(name), connection.session
-        claimed = None if session is None else self._claim(session, room, username)
+        room.holds += 1  # entering again is leaving first: the log stays open though nobody is here in between
+        try:
+            for other in connection.members:
+                if other.room.name == name or (other.username and not keep):
+                    self.forget(other, settled=settled)
+            claimed = None if session is None or not connection.open else self._claim(session, room, username)
+        finally:
+            room.holds -= 1
+        if not connection.open:  # who was told of what went out meanwhile has ended it
+            room.close_unused()
+            raise CommandError(CLOSED, "The connection has ended")
         if claimed is None:
             member = Member(connection, room, username)
             room.add(member, after)
@@ -298,7 +312,10 @@ class Hub:
             return
         staying = [other for other in connection.members if keep or not other.username]
         if sum(other.room.name != name for other in staying) >= self.config.limits.max_rooms:
-            raise CommandError(TOO_MANY_ROOMS, f"A connection may be in {self.config.limits.max_rooms} rooms")
+            self.counters.refuse("max_rooms")
+            raise CommandError(
+                TOO_MANY_ROOMS, f"A connection may be in {self.config.limits.max_rooms} rooms (max_rooms)"
+            )
 
     def _claim(self, session: Session, room: Room, username: str) -> Member | None:
         """What a session was in the room before its connection was lost, if it comes back under the same name."""
@@ -308,30 +325,32 @@ class Hub:
             return None
         return member
 
-    def leave(self, connection: Connection, name: str) -> None:
-        """Lets a connection out of a room, or ends its subscription."""
+    def leave(self, connection: Connection, name: str, *, settled: bool = False) -> None:
+        """Lets a connection out of a room, or ends its subscription; `settled` as in `enter`."""
         for member in connection.members:
             if member.room.name == name:
-                self.forget(member)
+                self.forget(member, settled=settled)
                 names = [other.username for other in connection.members if other.username]
                 if names:
                     connection.username = names[-1]
                 return
         raise CommandError(NOT_IN_ROOM, "Not in that room")
 
-    def forget(self, member: Member) -> None:
-        """The member leaves and will not come back."""
+    def forget(self, member: Member, *, settled: bool = False) -> None:
+        """The member leaves and will not come back; what was published before reaches it, unless that has `settled`."""
         connection = member.connection
+        if member not in connection.members:  # who was told of another's leaving has ended it
+            return
         connection.members = tuple(other for other in connection.members if other is not member)
         if connection.session is not None:
             connection.session.usernames.pop(member.room.name, None)
-        self._leave(member, lost=False)
+        self._leave(member, lost=False, settled=settled)
 
     def _give_up(self, member: Member) -> None:
         self._leave(member, lost=True)
 
-    def _leave(self, member: Member, *, lost: bool) -> None:
-        member.room.remove(member, lost=lost)
+    def _leave(self, member: Member, *, lost: bool, settled: bool = False) -> None:
+        member.room.remove(member, lost=lost, settled=settled)
         member.room.close_unused()
 
     # Backpressure
@@ -342,6 +361,7 @@ class Hub:
             return
         connection.stalled = True
         self.counters.writing_paused += 1
+        self.counters.refuse("max_buffered_bytes")
         self._stalled[connection] = (connection.transport.waiting(), self.runtime.monotonic())
         for member in connection.members:
             member.room.fall_behind(member)
@@ -367,7 +387,9 @@ class Hub:
             self._stalled[connection] = (left, now if left < waiting else since)  # more are answers to what was read
             if left >= waiting and now - since >= self.config.limits.stall_seconds:
                 self.counters.slow_readers_closed += 1
-                self.close(connection, POLICY_VIOLATION, f"nothing was read for {self.config.limits.stall_seconds:g} s")
+                self.counters.refuse("stall_seconds")
+                seconds = self.config.limits.stall_seconds
+                self.close(connection, POLICY_VIOLATION, f"nothing was read for {seconds:g} s (stall_seconds)")
 
     # Turns and ticks
 
@@ -399,6 +421,7 @@ class Hub:
         for connection in self._wheel.tick():
             self._check(connection)
         self._check_stalled()
+        self.standing.tick()
         self.sessions.tick()
         now = self.runtime.monotonic()
         self._confirming = {room: None for room in self._confirming if room.receipts.redeliver(room, now)}
@@ -420,3 +443,19 @@ class Hub:
             if not connection.stalled:
                 connection._alive = False
                 connection.transport.ping()
+
+
+async def _nobody(credentials: Credentials) -> Identity:
+    raise HandshakeError(401, "there is nobody to ask")
+
+
+async def _resolve(connection: Connection, awaitable: Awaitable[Any], done: Callable[[Any], None]) -> None:
+    try:
+        result = await awaitable
+    except CancelledError as error:
+        if not connection.open:  # the node stops; otherwise the application awaited what somebody cancelled
+            raise
+        result = RuntimeError(f"cancelled: {error}")
+    except Exception as error:
+        result = error
+    done(result)

@@ -56,6 +56,11 @@ class Member:
         return bool(self.username) and self.connection.announced
 
     @property
-    def identity(self) -> str:
-        """Who it is for what is stored: its session, or only this connection."""
-        return self.connection.identity
+    def key(self) -> str:
+        """Who it is for what is stored: its user, its session, or only this connection."""
+        return self.connection.key
+
+    @property
+    def device(self) -> str:
+        """Who it is for what it was sent: its session, or only this connection."""
+        return self.connection.device

@@ -121,8 +121,8 @@ class Endpoint(Protocol):
         """The connection is read again, or has ended: carries out what has waited."""
         ...
 
-    def limited(self, connection: Connection, payload: bytes, wait_ms: int, first: bool) -> None:
-        """A message that is dropped because there are too many; `first` of a series."""
+    def limited(self, connection: Connection, payload: bytes, limit: str, wait_ms: int, first: bool) -> None:
+        """A message that is dropped because there are too many; `first` of a series. The limit is a setting's name."""
         ...
 
     def closed(self, connection: Connection) -> None:
@@ -279,7 +279,7 @@ class Broker(Protocol):
 
         Args:
             reader: who it is, across connections.
-            name: under which others know the reader.
+            name: under which others know the reader; an empty one leaves the name that is stored.
         """
         ...
 

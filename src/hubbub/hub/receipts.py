@@ -24,7 +24,7 @@ class _Receipt:
     """One confirmed event.
 
     Attributes:
-        names: whom it was sent to, by identity.
+        names: whom it was sent to, by device.
         waiting: how often those who have not acknowledged it were sent it again on their present connection.
         due: when to send it again.
     """
@@ -74,10 +74,10 @@ class Receipts:
         From then on they get it again after a restart as well.
         """
         for member in room.members:
-            if member.acked is None and member.connection.session is not None:
+            if member.acked is None and member.connection.lasting:
                 member.acked = member.start
                 # Without a name it is nobody's acknowledgement for the others to see.
-                hub.broker.acknowledge(room.name, member.identity, "", member.start, lambda _: None)
+                hub.broker.acknowledge(room.name, member.key, "", member.start, lambda _: None)
 
     def begin(self, room: Room, publication: Publication, seq: int, hub: Hub) -> None:
         """Waits for the acknowledgements of an event that has gone out under `seq`."""
@@ -86,7 +86,7 @@ class Receipts:
         names = {}
         for member in room.members:
             if member.connection is not publication.exclude:
-                names[member.identity] = member.username
+                names[member.device] = member.username
         if not names:
             return
         self._receipts[seq] = _Receipt(
@@ -101,24 +101,24 @@ class Receipts:
         """These are the confirmed events of the log."""
         self.confirmed = seqs[-MOST_RECEIPTS:]
 
-    def acknowledge(self, identity: str, seq: int) -> None:
+    def acknowledge(self, device: str, seq: int) -> None:
         """Somebody has received everything up to `seq`."""
         for number, receipt in self._receipts.items():
             if number > seq:
                 break
-            receipt.waiting.pop(identity, None)
+            receipt.waiting.pop(device, None)
 
     def returned(self, member: Member, hub: Hub) -> None:
         """Somebody is here with a new connection: what was not acknowledged is sent again there as often as before."""
         for receipt in self._receipts.values():
-            if member.identity in receipt.waiting:
-                receipt.waiting[member.identity] = 0
+            if member.device in receipt.waiting:
+                receipt.waiting[member.device] = 0
                 hub.confirm_later(member.room)
 
     def redeliver(self, room: Room, now: float) -> bool:
         """Sends again what is due; whether anything is to be sent again later to those who are here."""
         waiting = [receipt for receipt in self._receipts.values() if receipt.waiting]
-        here = {member.identity: member for member in room.members} if waiting else {}
+        here = {member.device: member for member in room.members} if waiting else {}
         again_later = [receipt.redeliver(here, now) for receipt in waiting]
         return any(again_later)
 
@@ -127,5 +127,5 @@ class Receipts:
         receipt = self._receipts.get(seq)
         if receipt is None:
             return (), ()
-        received = [name for identity, name in receipt.names.items() if identity not in receipt.waiting]
-        return received, [receipt.names[identity] for identity in receipt.waiting]
+        received = [name for device, name in receipt.names.items() if device not in receipt.waiting]
+        return received, [receipt.names[device] for device in receipt.waiting]

@@ -39,6 +39,7 @@ class Room:
         head: the last seq that has gone out to members.
         policy: what it keeps, and what becomes of slow readers.
         receipts: of the events that are to be confirmed.
+        full_at: the state of its rate limit.
         holds: how many commands need the log open, though nobody may be here.
         suffix, seq_prefix: what makes a published event's JSON that which members get: its room, and where it has one,
             its seq.
@@ -56,6 +57,7 @@ class Room:
         "_pending",
         "_subscribers",
         "epoch",
+        "full_at",
         "head",
         "holds",
         "members",
@@ -74,6 +76,7 @@ class Room:
         self.policy = hub.policy(name)
         self.receipts = Receipts()
         self.holds = 0
+        self.full_at = 0.0
         self._hub = hub
         self._subscribers = 0
         self._behind = 0
@@ -187,11 +190,11 @@ class Room:
         else:
             self._hub.close_unavailable(member.connection)
 
-    def remove(self, member: Member, *, lost: bool) -> None:
-        """Lets a member out and announces it; what was published before reaches it unless it is lost."""
+    def remove(self, member: Member, *, lost: bool, settled: bool = False) -> None:
+        """Lets a member out and announces it; what was published before reaches it, unless it is lost or has waited."""
         if not lost:
             self.flush()
-            if member.reader is None:
+            if member.reader is None and not settled:
                 for flight in self._flights:
                     flight.leavers = [*(flight.leavers or ()), member.connection]
             self._fan_out.finish(member)

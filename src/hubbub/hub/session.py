@@ -62,17 +62,27 @@ class Sessions:
     """The sessions of a node.
 
     A token is signed, and carries the life of the node in which it was made: with a broker that outlives the node, a
-    client that comes back after a restart is still known, though its memberships are gone.
+    client that comes back after a restart is still known, though its memberships are gone. The signature covers the
+    user as well: a session is taken up by whom it belongs to.
 
     Args:
         leave: called with each membership that nobody came back for.
+        revoked: whether the session of an id can be taken up no more.
     """
 
-    def __init__(self, runtime: Runtime, secret: bytes, settings: Settings, leave: Callable[[Member], None]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        secret: bytes,
+        settings: Settings,
+        leave: Callable[[Member], None],
+        revoked: Callable[[str], bool],
+    ) -> None:
         self._runtime = runtime
         self._secret = secret
         self._settings = settings
         self._leave = leave
+        self._revoked = revoked
         self._sessions: dict[str, Session] = {}
         self._life = ""
         self._started = runtime.monotonic()
@@ -91,7 +101,8 @@ class Sessions:
     def _known(self, token: str, connection: Connection) -> Session | None:
         id, _, rest = token.partition(".")
         life, _, signature = rest.partition(".")
-        if not compare_digest(self._sign(id, life).encode(), signature.encode(errors="replace")):
+        signed = self._sign(id, life, connection.identity.user)
+        if not compare_digest(signed.encode(), signature.encode(errors="replace")) or self._revoked(id):
             return None
         session = self._sessions.get(id)
         if session is None and life != self._life and not self._forgotten(self._started):
@@ -104,10 +115,11 @@ class Sessions:
     def _new(self, connection: Connection) -> Session:
         self._life = self._life or self._runtime.new_id()
         id = self._runtime.new_id()
-        return Session(id, f"{id}.{self._life}.{self._sign(id, self._life)}", connection.id)
+        signature = self._sign(id, self._life, connection.identity.user)
+        return Session(id, f"{id}.{self._life}.{signature}", connection.id)
 
-    def _sign(self, id: str, life: str) -> str:
-        content = f"{id}.{life}".encode(errors="replace")
+    def _sign(self, id: str, life: str, user: str) -> str:
+        content = f"{id}.{life}.{user}".encode(errors="replace")
         return blake2b(content, key=self._secret, digest_size=SIGNATURE_BYTES).hexdigest()
 
     def detach(self, connection: Connection, members: tuple[Member, ...]) -> None:
@@ -140,6 +152,12 @@ class Sessions:
         for member in [member for member, end in session.members.items() if end <= until]:
             del session.members[member]
             self._leave(member)
+
+    def revoke(self, id: str) -> None:
+        """Ends a session that nobody is connected with; those who were in rooms leave."""
+        session = self._sessions.get(id)
+        if session is not None and session in self._away:
+            self._end(session)
 
     def _end(self, session: Session) -> None:
         del self._away[session]

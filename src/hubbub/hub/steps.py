@@ -1,15 +1,13 @@
 """Work in several steps: a generator that yields what it waits for, and goes on at once where the answer is there.
 
 A step is a function that takes a callback: `portion = yield partial(broker.read, "lobby", 7, 100, 65536)`.
-An answer that is a BrokerError is raised where it was waited for.
+An answer that is an exception is raised where it was waited for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from typing import Any, Final
-
-from hubbub.errors import BrokerError
 
 Step = Callable[[Callable[[Any], None]], None]
 Steps = Generator[Step, Any, Any]
@@ -37,7 +35,7 @@ class Walk:
         """Walks until an answer is not there yet, or the end."""
         while True:
             try:
-                step = self._steps.throw(answer) if isinstance(answer, BrokerError) else self._steps.send(answer)
+                step = self._steps.throw(answer) if isinstance(answer, Exception) else self._steps.send(answer)
             except StopIteration as stop:
                 self._done(stop.value)
                 return

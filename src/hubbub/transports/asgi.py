@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from hubbub.auth.gate import Gate, Visitor
 from hubbub.codes import INTERNAL_ERROR, MESSAGE_TOO_BIG
 from hubbub.errors import HandshakeError
 from hubbub.hub.hub import Hub
@@ -18,6 +20,7 @@ from hubbub.wire.codec import EVENT, Batch, Item, json_to_msgpack
 from hubbub.wire.handshake import choose_subprotocol
 from hubbub.wire.websocket import BINARY, TEXT
 
+log: Final = logging.getLogger("hubbub")
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -49,26 +52,32 @@ class WebSocketRoute:
     Args:
         hub: where its connections go.
         endpoints: what is spoken, by sub-protocol; under None for clients that offer none.
+        gate: says who may come in.
     """
 
-    def __init__(self, hub: Hub, endpoints: Mapping[str | None, Endpoint]) -> None:
+    def __init__(self, hub: Hub, endpoints: Mapping[str | None, Endpoint], gate: Gate) -> None:
         self._hub = hub
+        self._gate = gate
         self._endpoints = endpoints
         self._subprotocols = tuple(name for name in endpoints if name is not None)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         try:
-            subprotocol = choose_subprotocol(scope["subprotocols"], self._subprotocols)
+            visitor = await self._gate.admit(scope)
+            subprotocol = choose_subprotocol(visitor.subprotocols, self._subprotocols)
+            self._hub.admit(visitor.address, visitor.identity)
         except HandshakeError as error:
+            self._hub.counters.handshakes_refused += 1
+            log.info("a handshake was refused: status=%d reason=%r", error.status, error.reason)
             await refuse(scope, receive, send, error)
             return
         endpoint = self._endpoints[subprotocol]
         take_over = scope.get("extensions", {}).get(TAKEOVER) if self._hub.config.server.takeover else None
         if take_over is not None:
-            take_over(self._hub, endpoint, subprotocol, session_of(scope["query_string"]))
+            take_over(self._hub, endpoint, subprotocol, session_of(scope["query_string"]), visitor)
             return
         transport = AsgiTransport(self._hub, send, msgpack=endpoint.msgpack)
-        await transport.run(receive, endpoint, subprotocol, scope)
+        await transport.run(receive, endpoint, subprotocol, session_of(scope.get("query_string", b"")), visitor)
 
 
 def session_of(query: bytes) -> str | None:
@@ -108,12 +117,17 @@ class AsgiTransport:
         self._closing = False
         self._ending = asyncio.Event()
 
-    async def run(self, receive: Receive, endpoint: Endpoint, subprotocol: str | None, scope: Message) -> None:
+    async def run(
+        self, receive: Receive, endpoint: Endpoint, subprotocol: str | None, session: str | None, visitor: Visitor
+    ) -> None:
         """Accepts, and carries messages until one side ends it."""
-        await receive()
-        await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
-        client, session = scope.get("client"), session_of(scope.get("query_string", b""))
-        self._connection = self._hub.open(endpoint, self, (client[0], client[1]) if client else None, session)
+        self._connection = self._hub.open(endpoint, self, visitor.remote, session, visitor.identity)
+        try:  # it counts from here on: whoever comes meanwhile may be one too many
+            await receive()
+            await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+        except BaseException:
+            self._hub.lost(self._connection)
+            raise
         self._hub.opened(self._connection)
         tasks = [self._loop.create_task(work) for work in (self._read(receive), self._write(), self._ending.wait())]
         try:
@@ -134,13 +148,22 @@ class AsgiTransport:
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 self._clean = message.get("code", ABNORMAL) != ABNORMAL
+                self._count_end(message.get("reason") or "")
                 return
             text = message.get("text")
             payload = message["bytes"] if text is None else text.encode()
             if len(payload) > longest:  # a server with a greater limit than ours
-                self._hub.close(self._connection, MESSAGE_TOO_BIG, f"message longer than {longest} bytes")
+                self._hub.counters.refuse("max_message_bytes")
+                reason = f"message longer than {longest} bytes (max_message_bytes)"
+                self._hub.close(self._connection, MESSAGE_TOO_BIG, reason)
             else:
                 self._hub.receive(self._connection, BINARY if text is None else TEXT, payload)
+
+    def _count_end(self, reason: str) -> None:
+        """Counts a limit that our own server has met for us, and named."""
+        for limit in ("max_message_bytes", "control_rate"):
+            if f"({limit})" in reason:
+                self._hub.counters.refuse(limit)
 
     async def _write(self) -> None:
         """Sends what is put into the queue, until a close is in it."""

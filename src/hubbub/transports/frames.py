@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final
 
-from hubbub.codes import POLICY_VIOLATION
+from hubbub.auth.gate import Visitor
+from hubbub.codes import MESSAGE_TOO_BIG, POLICY_VIOLATION
 from hubbub.config import Config
 from hubbub.errors import PeerError
 from hubbub.hub.connection import Connection
@@ -109,6 +110,7 @@ class FrameProtocol(asyncio.BufferedProtocol):
     def _fail(self, error: PeerError) -> None:
         """The peer broke the protocol: say so, and read no more of it (RFC 6455, section 7.1.7)."""
         log.info("a peer broke the protocol: code=%d reason=%r", error.code, error.reason)
+        self._on_failed(error)
         self._write_close(error.code, error.reason)
         linger(self._socket, self._shared, self._settings.server.close_seconds)
         self._ended(error.code, error.reason)
@@ -164,6 +166,9 @@ class FrameProtocol(asyncio.BufferedProtocol):
     def _on_pong(self) -> None:
         raise NotImplementedError
 
+    def _on_failed(self, error: PeerError) -> None:
+        """The peer broke the protocol."""
+
     def _on_lost(self, code: int, reason: str) -> None:
         """Nothing more comes; may be called more than once."""
         raise NotImplementedError
@@ -196,10 +201,10 @@ class HubTransport(FrameProtocol):
         self._writable = True
         socket.set_write_buffer_limits(high=hub.config.limits.max_buffered_bytes)
 
-    def open(self, endpoint: Endpoint, remote: tuple[str, int] | None, session: str | None, preface: bytes) -> None:
+    def open(self, endpoint: Endpoint, visitor: Visitor, session: str | None, preface: bytes) -> None:
         """Introduces the connection to the hub; the first event leaves in one write with the bytes before it."""
         self._preface = preface
-        self._connection = self._hub.open(endpoint, self, remote, session)
+        self._connection = self._hub.open(endpoint, self, visitor.remote, session, visitor.identity)
         self._hub.opened(self._connection)
         if self._preface:
             self._socket.write(self._take_preface())
@@ -257,6 +262,10 @@ class HubTransport(FrameProtocol):
 
     def _on_pong(self) -> None:
         self._hub.pong(self._connection)
+
+    def _on_failed(self, error: PeerError) -> None:
+        if error.code == MESSAGE_TOO_BIG:
+            self._hub.counters.refuse("max_message_bytes")
 
     def _on_lost(self, code: int, reason: str) -> None:
         self._hub.lost(self._connection, clean=code != ABNORMAL)
@@ -362,8 +371,8 @@ class AsgiBridge(FrameProtocol):
         if full_at != REFUSED:
             self._control_full_at = full_at
             return True
-        self.close(POLICY_VIOLATION, "too many pings or pongs")
-        self._on_lost(POLICY_VIOLATION, "too many pings or pongs")
+        self.close(POLICY_VIOLATION, "too many pings or pongs (control_rate)")
+        self._on_lost(POLICY_VIOLATION, "too many pings or pongs (control_rate)")
         return False
 
     def _on_pong(self) -> None:

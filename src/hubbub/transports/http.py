@@ -9,6 +9,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hubbub.config import Config
+from hubbub.hub.counters import Counters
 from hubbub.transports.loop import linger, shared_by
 from hubbub.wire.handshake import encode_refusal
 
@@ -25,9 +26,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     Attributes:
         settings: the limits; a node serves with a subclass that has its own.
+        counters: where it is counted that one was met.
     """
 
     settings: ClassVar[Config] = Config()
+    counters: ClassVar[Counters] = Counters()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -38,6 +41,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._body_bytes = 0
         self._in_head = True
+        self._unanswered: list[Any] = []
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -45,6 +49,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._clear_deadline()
+        for cycle in self._unanswered:  # uvicorn tells the last one alone; one that is not told may wait for ever
+            cycle.disconnected = True
+            cycle.waiting_for_100_continue = False  # nothing can be written behind a refusal
+            cycle.message_event.set()
+        self._unanswered.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -63,7 +72,9 @@ class HttpProtocol(HttpToolsProtocol):
         elif began_in_head and self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > self.settings.limits.max_head_bytes:
-                self._refusal = (431, f"the head is longer than {self.settings.limits.max_head_bytes} bytes")
+                self.counters.refuse("max_head_bytes")
+                longest = self.settings.limits.max_head_bytes
+                self._refusal = (431, f"the head is longer than {longest} bytes (max_head_bytes)")
                 self.send_400_response("")
 
     def _upgrade_connection(self, rest: bytes) -> None:
@@ -91,18 +102,20 @@ class HttpProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
         if len(self.url) > self.settings.limits.max_url_bytes:
-            self._refuse(414, f"the request target is longer than {self.settings.limits.max_url_bytes} bytes")
+            self._exceed(
+                "max_url_bytes", 414, f"the request target is longer than {self.settings.limits.max_url_bytes} bytes"
+            )
 
     def on_header(self, name: bytes, value: bytes) -> None:
         limits = self.settings.limits
         size = len(name) + len(value) + 4
         self._header_bytes += size
         if size > limits.max_header_line_bytes:
-            self._refuse(431, f"a header is longer than {limits.max_header_line_bytes} bytes")
+            self._exceed("max_header_line_bytes", 431, f"a header is longer than {limits.max_header_line_bytes} bytes")
         if len(self.headers) >= limits.max_header_count:
-            self._refuse(431, f"more than {limits.max_header_count} headers")
+            self._exceed("max_header_count", 431, f"more than {limits.max_header_count} headers")
         if self._header_bytes > limits.max_head_bytes:
-            self._refuse(431, f"the head is longer than {limits.max_head_bytes} bytes")
+            self._exceed("max_head_bytes", 431, f"the head is longer than {limits.max_head_bytes} bytes")
         if not value.isascii():  # the parser itself refuses control characters, folded lines and bare LF
             self._refuse(400, "a header has bytes that are not ASCII")
         super().on_header(name, value)
@@ -112,7 +125,11 @@ class HttpProtocol(HttpToolsProtocol):
         self._check_host()
         self._check_length()
         self._set_deadline(self.settings.server.body_seconds)
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:  # else it is a request for a WebSocket
+            self._unanswered = [cycle for cycle in self._unanswered if not cycle.response_complete]
+            self._unanswered.append(self.cycle)
 
     def _check_host(self) -> None:
         """RFC 9112, section 3.2; and RFC 6455, section 4.1, because the upgrade's head is written down again as 1.1."""
@@ -127,18 +144,24 @@ class HttpProtocol(HttpToolsProtocol):
         """Refuses a body that is too long before any of it is read; the parser knows that the length is one number."""
         for name, value in self.headers:
             if name == b"content-length" and int(value) > self.settings.limits.max_body_bytes:
-                self._refuse(413, f"the body is longer than {self.settings.limits.max_body_bytes} bytes")
+                self._exceed(
+                    "max_body_bytes", 413, f"the body is longer than {self.settings.limits.max_body_bytes} bytes"
+                )
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         if self._body_bytes > self.settings.limits.max_body_bytes:
-            self._refuse(413, f"the body is longer than {self.settings.limits.max_body_bytes} bytes")
+            self._exceed("max_body_bytes", 413, f"the body is longer than {self.settings.limits.max_body_bytes} bytes")
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._clear_deadline()
         self._head_bytes = 0
         super().on_message_complete()
+
+    def _exceed(self, limit: str, status: int, reason: str) -> None:
+        self.counters.refuse(limit)
+        self._refuse(status, f"{reason} ({limit})")
 
     def _refuse(self, status: int, reason: str) -> None:
         self._refusal = (status, reason)

@@ -12,8 +12,10 @@ from hubbub.hub.heartbeat import Wheel
 READ_BUFFER_BYTES: Final = 16 * 1024
 TICK_SECONDS: Final = 0.25
 LONGEST_SECONDS: Final = 600.0
+# Longer than any round trip, so that a peer between two bursts is not taken for one that has stopped.
+SILENT_SECONDS: Final = 1.0
 TAKEOVER: Final = "hubbub.takeover"
-"""The ASGI extension under which a server hands WebSockets over: a callable (hub, endpoint, subprotocol, session)."""
+"""The ASGI extension under which a server hands WebSockets over: a callable, see `WebSocketProtocol.take_over`."""
 
 
 class Expiring(Protocol):
@@ -98,13 +100,40 @@ class Lingering(asyncio.BufferedProtocol):
         self._transport.abort()
 
 
+class LingeringTls(Lingering):
+    """The same over TLS, which asyncio cannot end on one side only: the peer has heard us once it is silent.
+
+    A loop that ends TLS while the peer still sends resets the connection.
+    """
+
+    __slots__ = ("_left", "_silent")
+
+    def __init__(self, transport: asyncio.Transport, shared: Shared, seconds: float) -> None:
+        super().__init__(transport, shared, SILENT_SECONDS)
+        self._left = seconds
+        self._silent = True
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._silent = False
+
+    def expire(self) -> None:
+        self._left -= SILENT_SECONDS
+        if self._silent:
+            self._transport.close()  # the transport bounds the time for the peer's goodbye
+        elif self._left <= 0:
+            self._transport.abort()
+        else:
+            self._silent = True
+            self._slot = self._shared.put(self, SILENT_SECONDS)
+
+
 def linger(transport: asyncio.Transport, shared: Shared, seconds: float) -> None:
     """Ends our side of a connection so that what was written last arrives; the transport's protocol is done with."""
     if transport.is_closing():
         return
-    if not transport.can_write_eof():  # TLS says goodbye by itself
-        transport.close()
-        return
     transport.resume_reading()
-    transport.write_eof()
-    transport.set_protocol(Lingering(transport, shared, seconds))
+    if transport.can_write_eof():
+        transport.write_eof()
+        transport.set_protocol(Lingering(transport, shared, seconds))
+    else:
+        transport.set_protocol(LingeringTls(transport, shared, seconds))

@@ -17,6 +17,7 @@ from uvicorn.config import Config as UvicornConfig
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
+from hubbub.auth.gate import Visitor
 from hubbub.codes import INTERNAL_ERROR, NORMAL
 from hubbub.config import Config
 from hubbub.errors import HandshakeError
@@ -178,7 +179,9 @@ class WebSocketProtocol(asyncio.Protocol):
         else:
             self._refuse(500, "Internal Server Error")
 
-    def take_over(self, hub: Hub, endpoint: Endpoint, subprotocol: str | None, session: str | None) -> None:
+    def take_over(
+        self, hub: Hub, endpoint: Endpoint, subprotocol: str | None, session: str | None, visitor: Visitor
+    ) -> None:
         """Accepts, and binds the connection to the hub; the ASGI call has nothing more to do."""
         if self._answered:
             return
@@ -187,7 +190,7 @@ class WebSocketProtocol(asyncio.Protocol):
         make = FrameCodec if agreed is not None and agreed.server_takeover else shared_codec
         codec = make(msgpack=endpoint.msgpack, deflater=_deflater(agreed))
         carrier = HubTransport(self._socket, wire, self._shared, self._state.connections, hub, codec)
-        carrier.open(endpoint, self._client, session, self._accept(carrier, subprotocol, agreed))
+        carrier.open(endpoint, visitor, session, self._accept(carrier, subprotocol, agreed))
         self._feed_early(carrier)
 
     def _negotiate(self, config: Config) -> Deflate | None:

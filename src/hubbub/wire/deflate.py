@@ -150,7 +150,7 @@ class Inflater:
             except zlib.error as error:
                 raise PeerError(INVALID_DATA, "not a deflated message") from error
             if len(message) > max_bytes:
-                raise PeerError(MESSAGE_TOO_BIG, f"message inflates to more than {max_bytes} bytes")
+                raise PeerError(MESSAGE_TOO_BIG, f"message inflates to more than {max_bytes} bytes (max_message_bytes)")
             if not stream.eof:
                 return message
             # A final block ends the stream (RFC 7692, section 7.2.3.4); what follows is another one.

@@ -19,6 +19,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 VERSION: Final = b"13"
 _STATUSES: Final = frozenset(HTTPStatus)
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_STATUS: Final = re.compile("[1-9][0-9]{2}")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -137,8 +138,20 @@ def encode_refusal(status: int, reason: str | bytes, headers: Headers = ()) -> b
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-def encode_request(host: str, path: str, key: bytes, subprotocols: Sequence[str] = (), extensions: str = "") -> bytes:
-    """The bytes of a client's request; `key` is 16 random bytes in base64."""
+def encode_request(
+    host: str,
+    path: str,
+    key: bytes,
+    subprotocols: Sequence[str] = (),
+    extensions: str = "",
+    token: str = "",
+) -> bytes:
+    """The bytes of a client's request.
+
+    Args:
+        key: 16 random bytes in base64.
+        token: a bearer token (RFC 6750); empty for none.
+    """
     lines = [
         f"GET {path} HTTP/1.1",
         f"Host: {host}",
@@ -151,6 +164,8 @@ def encode_request(host: str, path: str, key: bytes, subprotocols: Sequence[str]
         lines.append(f"Sec-WebSocket-Protocol: {', '.join(subprotocols)}")
     if extensions:
         lines.append(f"Sec-WebSocket-Extensions: {extensions}")
+    if token:
+        lines.append(f"Authorization: Bearer {token}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
 
@@ -162,7 +177,7 @@ def read_accept(head: bytes, key: bytes) -> dict[str, str]:
     """
     status_line, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
     parts = status_line.split(" ", 2)
-    if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not parts[1].isdecimal():
+    if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not _STATUS.fullmatch(parts[1]):
         raise HandshakeError(502, "the answer is not HTTP")
     if parts[1] != "101":
         raise HandshakeError(int(parts[1]), f"the server refused: {' '.join(parts[1:])}")

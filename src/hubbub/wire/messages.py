@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 LONGEST_ID = 64
+LONGEST_TOKEN = 8192
 
 CommandId = int | Annotated[str, Meta(max_length=LONGEST_ID)]
 """Correlates a command with its one reply."""
@@ -107,6 +108,15 @@ class AskReceipts(Command, tag="receipts"):
     seq: int | None = None
 
 
+class Refresh(Command, tag="refresh"):
+    """Show new credentials before the old ones end. Its representation does not hold them."""
+
+    token: Annotated[str, Meta(max_length=LONGEST_TOKEN)]
+
+    def __repr__(self) -> str:
+        return f"Refresh(id={self.id!r})"
+
+
 class Leave(Command, tag="leave"):
     """Leave a room."""
 
@@ -132,6 +142,20 @@ class Envelope(msgspec.Struct):
     id: CommandId | UnsetType = UNSET
 
 
+class UserInfo(msgspec.Struct, rename="camel"):
+    """Who the server takes a client for.
+
+    Attributes:
+        id: the user's; never changes.
+        name: what the others are shown.
+        expires: when the credentials end, Unix milliseconds.
+    """
+
+    id: str
+    name: str
+    expires: int | UnsetType = UNSET
+
+
 class Connected(Event, tag="connected"):
     """The first event of a connection.
 
@@ -139,6 +163,7 @@ class Connected(Event, tag="connected"):
         client_id: a UUID, new with every connection.
         timestamp: the server's time, Unix milliseconds.
         heartbeat: milliseconds between the server's pings.
+        user: who the client is, when it has said so.
     """
 
     client_id: str
@@ -147,6 +172,7 @@ class Connected(Event, tag="connected"):
     heartbeat: int
     max_message_bytes: int
     session: str | UnsetType = UNSET
+    user: UserInfo | UnsetType = UNSET
 
 
 class RoomInfo(Event, tag="room_info"):
@@ -237,6 +263,7 @@ class Ok(Event, tag="ok"):
     readers: Sequence[ReaderInfo] | UnsetType = UNSET
     received: Sequence[str] | UnsetType = UNSET
     waiting: Sequence[str] | UnsetType = UNSET
+    user: UserInfo | UnsetType = UNSET
 
 
 class Error(Event, tag="error"):

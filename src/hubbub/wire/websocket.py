@@ -122,6 +122,11 @@ class _Frame:
         return plain
 
 
+# Of a message: so many fragments, and one more for each so many bytes. Beyond it is an attack: others wait meanwhile.
+FREE_FRAGMENTS: Final = 1024
+LEAST_FRAGMENT_BYTES: Final = 16
+
+
 class _Unfinished:
     """The message whose frames are arriving: one buffer, however many fragments."""
 
@@ -292,9 +297,11 @@ class WebSocket:
             return
         held = self._unfinished
         total = size + (len(held.data) if held else 0)
-        # Empty fragments cost work but no bytes, so they are counted as well.
-        if total > self._max_bytes or (held and held.fragments > self._max_bytes):
-            raise PeerError(MESSAGE_TOO_BIG, f"message longer than {self._max_bytes} bytes")
+        if total > self._max_bytes:
+            raise PeerError(MESSAGE_TOO_BIG, f"message longer than {self._max_bytes} bytes (max_message_bytes)")
+        # A fragment of a byte is as much work as one of a thousand, and an empty one costs its sender next to nothing.
+        if held and held.fragments > FREE_FRAGMENTS + len(held.data) // LEAST_FRAGMENT_BYTES:
+            raise PeerError(MESSAGE_TOO_BIG, "message in too many fragments for its size")
 
     def _begin_data(self, first: int) -> None:
         if self._unfinished is None:

@@ -337,7 +337,7 @@ def test_who_reads_nothing_for_a_minute_is_closed(bench: Bench) -> None:
     bench.tick(59)
     assert ada.open
     bench.tick()
-    assert tape(ada).actions[-1] == (1008, "nothing was read for 60 s")
+    assert tape(ada).actions[-1] == (1008, "nothing was read for 60 s (stall_seconds)")
     assert bench.hub.counters.slow_readers_closed == 1
 
 

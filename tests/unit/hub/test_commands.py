@@ -281,6 +281,15 @@ def test_commands_behind_a_join_wait_for_it() -> None:
     assert [event.get("id", event["type"]) for event in tape(ada).events] in ([1, 2, "said"], [1, "said", 2])
 
 
+def test_who_enters_again_and_is_alone_finds_the_log_open() -> None:
+    bench = speaking(broker=LateReads)
+    assert isinstance(bench.broker, LateReads)
+    ada = client(bench)
+    bench.receive(ada, type="join", room="lobby", username="ada")
+    bench.broker.answer()
+    assert ask(bench, ada, "join", room="lobby", username="ada")["epoch"] == EPOCH
+
+
 def test_a_room_that_closed_meanwhile_is_opened_again() -> None:
     bench, ada = late()
     (other,) = [client(bench)]
@@ -359,7 +368,7 @@ def test_resume_can_bring_the_token_itself(bench: Bench) -> None:
     bench.hub.lost(ada)
     back = client(bench)
     reply = ask(bench, back, "resume", session=token(ada), rooms={"lobby": {}})
-    assert (reply["session"], reply["missing"], back.identity) == (token(ada), [], ada.identity)
+    assert (reply["session"], reply["missing"], back.key) == (token(ada), [], ada.key)
 
 
 def test_resume_without_a_session_misses_all(bench: Bench) -> None:

@@ -449,7 +449,10 @@ def test_too_many_malformed_messages_end_a_connection() -> None:
     connection = greeted(bench)
     for _ in range(5):
         bench.hub.receive(connection, TEXT, b"?")
-    assert (heard(connection), tape(connection).actions) == (["error"] * 3, [(4400, "too many malformed messages")])
+    assert (heard(connection), tape(connection).actions) == (
+        ["error"] * 3,
+        [(4400, "too many malformed messages (max_malformed)")],
+    )
     assert bench.hub.counters.messages_malformed == 3
 
 

@@ -103,7 +103,7 @@ def test_when_the_node_stops_clients_are_told_when_to_come_back() -> None:
 def test_a_slow_reader_is_closed_and_counted(bench: Bench) -> None:
     connection = bench.connect()
     bench.hub.close_slow(connection)
-    assert tape(connection).actions == [(4408, "0 bytes wait to be read")]
+    assert tape(connection).actions == [(4408, "0 bytes wait to be read (max_buffered_bytes)")]
     assert bench.hub.counters.slow_readers_closed == 1
 
 
@@ -344,7 +344,7 @@ def test_whoever_goes_on_is_closed_when_patience_ends(limited: Bench) -> None:
         assert connection.open
         flood(limited, connection, 10)
         limited.runtime.now += 0.5
-    assert tape(connection).actions == [(1008, "more than 10 messages a second")]
+    assert tape(connection).actions == [(1008, "too many messages for too long (rate_limit, rate_patience_seconds)")]
 
 
 def test_whoever_slows_down_is_not(limited: Bench) -> None:
@@ -365,7 +365,7 @@ def test_too_many_pings_end_a_connection() -> None:
     bench = Bench(Config(limits=Limits(control_rate=1, control_burst=3)))
     connection = bench.connect()
     assert [bench.hub.control(connection) for _ in range(4)] == [True, True, True, False]
-    assert tape(connection).actions == [(1008, "too many pings or pongs")]
+    assert tape(connection).actions == [(1008, "too many pings or pongs (control_rate)")]
 
 
 def test_pings_now_and_then_do_not() -> None:
@@ -383,7 +383,7 @@ def test_pings_now_and_then_do_not() -> None:
 def test_the_ticks_of_a_heartbeat_add_up(seconds: float) -> None:
     bench = Bench(Config(heartbeat=Heartbeat(heartbeat_seconds=seconds)))
     connection, ticks = bench.connect(), round(seconds / bench.hub.tick_seconds)
-    assert bench.hub.tick_seconds <= 1.25
+    assert bench.hub.tick_seconds <= 1
     bench.tick(ticks - 1)
     assert tape(connection).actions == []
     bench.tick()

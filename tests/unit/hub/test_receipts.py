@@ -174,7 +174,7 @@ def test_who_never_acknowledged_is_stored_as_of_where_it_came_in(bench: Bench) -
     flood(bench, 3)
     flood(bench, 1, confirm=True)
     stored: list[Any] = []
-    bench.broker.acknowledged("lobby", ada.identity, stored.append)
+    bench.broker.acknowledged("lobby", ada.key, stored.append)
     assert stored == [0]
 
 

@@ -120,7 +120,7 @@ def reborn(bench: Bench) -> Bench:
 def test_a_token_of_another_life_is_known_and_keeps_its_identity(bench: Bench) -> None:
     first = client(bench, "")
     again = client(reborn(bench), token(first))
-    assert (token(again), again.identity) == (token(first), first.identity)
+    assert (token(again), again.key) == (token(first), first.key)
 
 
 def test_only_for_so_long_after_the_start(bench: Bench) -> None:

@@ -167,7 +167,9 @@ def test_an_acceptance_is_read() -> None:
     assert headers["sec-websocket-protocol"] == "chat"
 
 
-@pytest.mark.parametrize("head", [b"", b"SSH-2.0-OpenSSH", b"HTTP/1.1\r\n", b"HTTP/1.1 abc\r\n", b"\xff\xff"])
+@pytest.mark.parametrize(
+    "head", [b"", b"SSH-2.0-OpenSSH", b"HTTP/1.1\r\n", b"HTTP/1.1 abc\r\n", b"\xff\xff", b"HTTP/1.1 " + b"9" * 5000]
+)
 def test_what_is_not_http_is_refused(head: bytes) -> None:
     with pytest.raises(HandshakeError, match="not HTTP"):
         read_accept(head, KEY)

@@ -263,7 +263,14 @@ def test_control_frames_do_not_count_towards_a_message() -> None:
 
 
 def test_fragments_without_bytes_cannot_go_on_for_ever() -> None:
-    assert failure(server(10), masked(BINARY) + masked(CONTINUATION) * 12) == 1009
+    wire = server()
+    assert receive(wire, masked(BINARY) + masked(CONTINUATION) * 1_024) == []
+    assert failure(wire, masked(CONTINUATION)) == 1009
+
+
+def test_a_long_message_may_come_in_more_fragments() -> None:
+    data = masked(BINARY, b"a") + masked(CONTINUATION, b"a" * 16) * 3_000 + masked(FIN | CONTINUATION)
+    assert receive(server(65_536), data) == [(BINARY, b"a" * 48_001)]
 
 
 # UTF-8
