@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+FUZZ_SECONDS ?= 600
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup serve test nightly check conformance bench lock format clean browser node jitter kill
+.PHONY: help setup serve test nightly check conformance bench lock format clean browser node jitter kill fuzz siege
 
 help:
 	@echo "make serve        install into .venv and serve the chat on http://127.0.0.1:8080"
@@ -15,7 +16,9 @@ help:
 	@echo "make conformance  the Autobahn TestSuite (needs a Python 2.7); report in build/autobahn/"
 	@echo "make bench        the benchmarks; table in build/bench/RESULTS.md"
 	@echo "make jitter       1,000 clients whose connections are reset for a minute: is anything lost?"
+	@echo "make siege        500 honest clients while 1,000 attackers do all that is forbidden: is anything lost, or late?"
 	@echo "make kill         kill -9 under load, 100 times: is anything lost that was acknowledged?"
+	@echo "make fuzz         each target of tests/fuzz for 10 minutes (FUZZ_SECONDS=600); what fails is kept in build/fuzz/"
 	@echo "make lock         pin the newest dependencies"
 	@echo "make format       format the code"
 
@@ -75,6 +78,14 @@ jitter: $(VENV)/.dev
 
 kill: $(VENV)/.dev
 	PYTHONPATH=. $(BIN)/python benchmarks/kill.py --output build/kill.json
+
+fuzz: $(VENV)/.dev
+	@mkdir -p build/fuzz; failed=0; for target in frames handshake messages; do \
+		$(BIN)/python -m tests.fuzz.run tests.fuzz.$$target build/fuzz -max_total_time=$(FUZZ_SECONDS) || failed=1; \
+	done; exit $$failed
+
+siege: $(VENV)/.dev
+	PYTHONPATH=. $(BIN)/python benchmarks/siege.py --output build/siege.json
 
 lock: $(VENV)/.dev
 	$(BIN)/pip install --quiet uv

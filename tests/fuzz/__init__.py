@@ -1,0 +1,1 @@
+"""Targets of the fuzzer, and tests that hold them to what it has found."""
