@@ -22,13 +22,13 @@ MOST: Final = 2**31 - 1
 Value = str | int | float | bool | None
 
 
-def _setting(default: Value, help: str, least: float | None = None) -> Any:
-    return field(default=default, metadata={"help": help, "least": least, "secret": False})
+def _setting(default: Value, help: str, least: float | None = None, most: float = MOST) -> Any:
+    return field(default=default, metadata={"help": help, "least": least, "most": most, "secret": False})
 
 
 def _secret(help: str) -> Any:
     """A setting that no option, message or representation shows."""
-    return field(default="", repr=False, metadata={"help": help, "least": None, "secret": True})
+    return field(default="", repr=False, metadata={"help": help, "least": None, "most": MOST, "secret": True})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,9 @@ class Limits:
 class Heartbeat:
     """How a dead peer is found."""
 
-    heartbeat_seconds: float = _setting(30.0, "between pings; shorter than the 60 s after which proxies cut", 0.05)
+    heartbeat_seconds: float = _setting(
+        30.0, "between pings; shorter than the 60 s after which proxies cut, at most an hour", 0.05, 3600
+    )
     idle_seconds: float = _setting(0.0, "close connections that send no message for so long; 0 for never", 0)
 
 
@@ -254,6 +256,7 @@ class Setting:
     default: Value
     help: str
     least: float | None
+    most: float
     secret: bool
 
     @property
@@ -273,7 +276,16 @@ def settings() -> Iterator[Setting]:
         for item in fields(kind):
             default: Value = getattr(kind(), item.name)
             meta = item.metadata
-            yield Setting(group.name, item.name, hints[item.name], default, meta["help"], meta["least"], meta["secret"])
+            yield Setting(
+                group.name,
+                item.name,
+                hints[item.name],
+                default,
+                meta["help"],
+                meta["least"],
+                meta["most"],
+                meta["secret"],
+            )
 
 
 def load(
@@ -354,8 +366,8 @@ def _convert(setting: Setting, value: Value, source: str) -> Value:
     except (TypeError, ValueError):
         shown = "its value" if setting.secret else repr(value)
         raise ConfigError(f"{source}: {shown} is not {_NAMES[setting.type]}") from None
-    if isinstance(converted, int | float) and converted > MOST:
-        raise ConfigError(f"{source}: {converted:g} is more than {MOST}")
+    if isinstance(converted, int | float) and converted > setting.most:
+        raise ConfigError(f"{source}: {converted:g} is more than {setting.most}")
     if setting.least is not None and isinstance(converted, int | float) and not converted >= setting.least:
         raise ConfigError(f"{source}: {converted} is less than {setting.least:g}")
     return converted

@@ -64,8 +64,14 @@ def test_a_variable_of_ours_that_is_no_setting_is_refused() -> None:
 
 @pytest.mark.parametrize("value", ["1e10", "99999999999999999999"])
 def test_a_number_beyond_all_sense_is_refused(value: str) -> None:
-    with pytest.raises(ConfigError, match=r"^HUBBUB_HEARTBEAT_SECONDS: 1e.* is more than 2147483647$"):
-        load(environ={"HUBBUB_HEARTBEAT_SECONDS": value})
+    with pytest.raises(ConfigError, match=r"^HUBBUB_IDLE_SECONDS: 1e.* is more than 2147483647$"):
+        load(environ={"HUBBUB_IDLE_SECONDS": value})
+
+
+def test_heartbeats_are_at_most_an_hour_apart() -> None:
+    assert load(environ={"HUBBUB_HEARTBEAT_SECONDS": "3600"}).heartbeat.heartbeat_seconds == 3600
+    with pytest.raises(ConfigError, match=r"^HUBBUB_HEARTBEAT_SECONDS: 3601 is more than 3600$"):
+        load(environ={"HUBBUB_HEARTBEAT_SECONDS": "3601"})
 
 
 # Values

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from hubbub.auth.refusals import token_refused
 from hubbub.config import Auth
-from hubbub.hub.identity import BIDIRECTIONAL, VERBS, Grants, Identity
+from hubbub.hub.identity import BIDIRECTIONAL, UNSHOWN, VERBS, Grants, Identity
 
 LONGEST_ID: Final = 255
 """Characters of a user's id, a token's id or a pattern."""
@@ -62,7 +62,7 @@ def clean_name(text: str) -> str:
 
 
 def _is_shown(character: str) -> bool:
-    return character not in BIDIRECTIONAL and unicodedata.category(character) not in ("Cc", "Cs")
+    return character not in BIDIRECTIONAL and unicodedata.category(character) not in UNSHOWN
 
 
 def _user_of(claims: Mapping[str, Any]) -> str:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
-from math import isfinite
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -21,6 +20,9 @@ from hubbub.hub.identity import ANONYMOUS, CHALLENGE, Credentials, Grants, Ident
 
 log = logging.getLogger("hubbub")
 Scope = MutableMapping[str, Any]
+LONGEST_TEXT_BYTES = 1024
+LAST_SECOND = 2.0**43
+"""Beyond it a time in milliseconds is no whole number any more."""
 Hook = Callable[[Credentials], Awaitable[Identity | None]]
 
 
@@ -91,8 +93,7 @@ class Application:
         return identity
 
     def _presentable(self, identity: Identity) -> Identity:
-        if identity.expires is not None and not isfinite(identity.expires):
-            raise ValueError(f"expires is {identity.expires}")
+        _check(identity)
         if not identity.user:
             return identity
         name = clean_name(identity.name) or clean_name(identity.user)
@@ -194,6 +195,22 @@ class Gate:
         raise HandshakeError(401, "credentials are required", CHALLENGE)
 
 
+def _check(identity: Identity) -> None:
+    """An identity is only as good as the application that makes it, and nothing looks at its types.
+
+    Raises:
+        TypeError, ValueError: a field is not what it should be.
+    """
+    for text in (identity.user, identity.name, identity.token):
+        if len(text.encode()) > LONGEST_TEXT_BYTES:
+            raise ValueError("a user, name or token of an identity is too long")
+    for moment in (identity.issued, identity.expires or 0.0):
+        if not 0 <= moment < LAST_SECOND:
+            raise ValueError("an identity was issued, or expires, at no time")
+    if not isinstance(identity.grants, Grants | None):
+        raise TypeError("an identity has other grants than Grants")
+
+
 def without_cookies(credentials: Credentials) -> Credentials:
     """The same without what a browser adds."""
     headers = {name: value for name, value in credentials.headers.items() if name != "cookie"}
@@ -217,11 +234,11 @@ def is_local(scope: Scope, address: str, headers: Sequence[tuple[bytes, bytes]])
         and _is_loopback(address)
         and len(hosts) == 1
         and _is_loopback(_name_of(hosts[0].decode("latin-1")))
-        and _FORWARDED.isdisjoint(name for name, _ in headers)
+        and not any(name in _FORWARDED or name.startswith(b"x-forwarded-") for name, _ in headers)
     )
 
 
-_FORWARDED = frozenset((b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"via"))
+_FORWARDED = frozenset((b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"cf-connecting-ip"))
 
 
 def _name_of(host: str) -> str:

@@ -50,11 +50,13 @@ class Tokens:
             return None
         algorithm, kid = self._header_of(token)
         claims = _object_of(_part(token, 1))
-        key = await self._keys.find(self._issuer_of(claims), kid, algorithm)
+        issuer = self._issuer_of(claims)
+        key = await self._keys.find(issuer, kid, algorithm)
         if key is None or not _is_signed(token, key, algorithm):  # which keys there are is nobody's business
             raise token_refused("The token's signature does not count")
         self._check(claims)
-        return identity_of(claims, self._settings, self._now)
+        identity = identity_of(claims, self._settings, self._now)
+        return identity if len(self._issuers) < 2 else _of_issuer(identity, issuer)
 
     async def close(self) -> None:
         """Ends what is under way for those who wait."""
@@ -96,6 +98,12 @@ class Tokens:
             raise token_refused("The token was made in the future")
         if not _is_for(claims, self._settings.jwt_audience):
             raise token_refused("The token is for somebody else")
+
+
+def _of_issuer(identity: Identity, issuer: str) -> Identity:
+    """The same where there are several issuers: each names its own users and tokens (RFC 7519, section 4.1.2)."""
+    token = identity.token and f"{issuer} {identity.token}"
+    return msgspec.structs.replace(identity, user=f"{issuer} {identity.user}", token=token)
 
 
 def _is_signed(token: str, key: Key, algorithm: str) -> bool:

@@ -109,9 +109,9 @@ class Admission:
             self._addresses[network] = self._addresses.get(network, 0) + 1
         if connection.identity.user:
             user = self.users.setdefault(connection.identity.user, User())
-            self._forget_users()
             user.connections[connection] = None
             connection._user = user
+            self._forget_users()
 
     def leave(self, connection: Connection) -> None:
         """Counts a connection out."""

@@ -56,7 +56,7 @@ def _asked(connection: Connection, command: Any, verb: str) -> tuple[str, tuple[
 def _named(connection: Connection, command: Any) -> str:
     """The room that a command is for: the one that it names, or the one joined last; empty for none."""
     name = getattr(command, "room", "")
-    if isinstance(name, str) and name:
+    if isinstance(name, str) and (name := clean_room(name)):  # the name under which rooms are entered
         return name
     for member in reversed(connection.members):
         if member.username:

@@ -55,7 +55,7 @@ def reply(connection: Connection, command: Command, **fields: Any) -> None:
 
 def join(connection: Connection, command: Join) -> Steps | None:
     """Enters a room; `room_info` is the reply."""
-    name, username = names_of(command.room, _username(connection, command))
+    name, username = names_of(command.room, _shown(connection, command.username))
     connection._hub.check_enter(connection, name, keep=command.keep)
     entry = Entrance(connection, name, username, command)
     if entry.is_plain and not any(member.room.unsettled for member in connection.members):
@@ -64,12 +64,12 @@ def join(connection: Connection, command: Join) -> Steps | None:
     return _join(connection, command, entry)
 
 
-def _username(connection: Connection, command: Join) -> str:
+def _shown(connection: Connection, username: str) -> str:
     """What a client is called: its own choice only where nobody has said who it is, or that is allowed."""
     identity = connection.identity
-    if identity.user and not (command.username.strip() and connection._hub.config.auth.display_names):
+    if identity.user and not (username.strip() and connection._hub.config.auth.display_names):
         return identity.name
-    return command.username
+    return username
 
 
 def _join(connection: Connection, command: Join, entry: Entrance) -> Steps:
@@ -109,7 +109,8 @@ def resume(connection: Connection, command: Resume) -> Steps:
                 raise CommandError(NOT_IN_ROOM, "Not in that room")
             verb = "join" if usernames[name] else "subscribe"
             yield from authorized(connection, (verb, "history"), name)
-            yield from Entrance(connection, name, usernames[name], None, since).enter(keep=True)
+            username = usernames[name] and _shown(connection, usernames[name])
+            yield from Entrance(connection, name, username, None, since).enter(keep=True)
         except CommandError:
             missing.append(name)
     reply(connection, command, missing=missing, session=UNSET if session is None else session.token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
@@ -231,11 +232,17 @@ class Connection:
         Args:
             verb: `join`, `subscribe`, `publish`, `history`, `presence` or `ack`.
         """
-        grants, authorizer = self.identity.grants, self._hub.authorizer
-        if grants is not None and not grants.allow(verb, room):
+        try:
+            room = clean_room(room)
+            check_grants(self, (verb,), room)
+            authorizer = self._hub.authorizer
+            said: object = True if authorizer is None else authorizer(self, verb, room)
+            if isinstance(said, Awaitable):
+                said = await said
+                check_grants(self, (verb,), room)  # they may have ended meanwhile
+        except CommandError:
             return False
-        said = True if authorizer is None else authorizer(self, verb, room)
-        return (said if isinstance(said, bool) else await said) is True
+        return said is True
 
     def leave(self, room: str) -> None:
         """Leaves a room.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from msgspec import UNSET
 
 from hubbub.codes import NOT_IN_ROOM
 from hubbub.errors import BrokerError, CommandError
+from hubbub.hub.authorization import authorized
 from hubbub.hub.connection import Connection
 from hubbub.hub.member import Member
 from hubbub.hub.pages import MOST_BYTES, MOST_EVENTS, between, messages
@@ -18,15 +21,21 @@ from hubbub.hub.receipts import again
 from hubbub.hub.steps import Steps
 from hubbub.wire.messages import Join, RoomInfo, Since, Subscribe
 
+log: Final = logging.getLogger("hubbub")
+
 
 class Entrance:
     """One entering of a room: from the log's opening to the reply.
 
     Attributes:
         recovered: as in `room_info`.
+        may_see, may_read: whether the client may know who is there, and what was said before.
     """
 
-    __slots__ = ("acked", "broker", "command", "connection", "history", "recovered", "room", "since", "username")
+    __slots__ = (
+        *("acked", "broker", "command", "connection", "history", "may_read", "may_see"),
+        *("recovered", "room", "since", "username"),
+    )
 
     def __init__(
         self,
@@ -45,6 +54,9 @@ class Entrance:
         self.history = 0 if command is None else command.history
         self.acked: int | None = None
         self.recovered: bool | None = None
+        grants = connection.identity.grants
+        self.may_see = grants is None or grants.allow("presence", name)
+        self.may_read = grants is None or grants.allow("history", name)
 
     @property
     def is_plain(self) -> bool:
@@ -56,6 +68,7 @@ class Entrance:
             and not self.history
             and not room.policy.latest_only
             and not self.connection.lasting
+            and self.connection._hub.authorizer is None
         )
 
     def enter(self, *, keep: bool) -> Steps:
@@ -67,6 +80,9 @@ class Entrance:
                 yield room.open
             if room.unsettled and room in connection.rooms:  # entering again is leaving first: that goes out before
                 yield room.settled
+            if connection._hub.authorizer is not None:
+                self.may_see = yield from self._ask("presence")
+                self.may_read = yield from self._ask("history")
             if connection.lasting:
                 self.acked = yield partial(self.broker.acknowledged, room.name, connection.key)
             after = yield from self._find_place()
@@ -100,7 +116,7 @@ class Entrance:
             entries, reached = [], entries[0].seq - 1
         self.reply(member, entries, reached)
         try:
-            if self.acked is not None and self._may("history"):
+            if self.acked is not None and self.may_read:
                 yield from self._redeliver(self.acked, entries[0].seq - 1 if entries else reached)
         except BrokerError:
             self.connection._hub.close_unavailable(self.connection)
@@ -131,7 +147,7 @@ class Entrance:
     def _last(self) -> int:
         """Where the last events begin that a client gets that goes by no position."""
         if self.room.policy.latest_only and not self.history:
-            return 0
+            return 0 if self.may_read else self.room.head
         return max(self.room.head - self.history, 0)
 
     def _read(self, after: int) -> Steps:
@@ -155,7 +171,7 @@ class Entrance:
         """Sends `room_info`, the answer to the command if there is one."""
         room, connection, command = self.room, self.connection, self.command
         connection._hub.counters.events_replayed += len(entries)
-        members, truncated = room.roster(member) if self._may("presence") else ([], True)
+        members, truncated = room.roster(member) if self.may_see else ([], True)
         info = RoomInfo(
             room.name,
             members,
@@ -173,10 +189,16 @@ class Entrance:
             info.id, command.id = command.id, UNSET
         connection.send(info)
 
-    def _may(self, verb: str) -> bool:
-        """Whether the client's own grants allow something here."""
-        grants = self.connection.identity.grants
-        return grants is None or grants.allow(verb, self.room.name)
+    def _ask(self, verb: str) -> Steps:
+        """Whether something is allowed here."""
+        try:
+            yield from authorized(self.connection, (verb,), self.room.name)
+        except CommandError:
+            return False
+        except Exception:  # an application that cannot say allows nothing
+            log.exception("an application could not say what is allowed: room=%r", self.room.name)
+            return False
+        return True
 
     def _redeliver(self, acked: int, last: int) -> Steps:
         """Sends again the confirmed events up to `last` that the client had before and did not acknowledge."""

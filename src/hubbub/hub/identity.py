@@ -52,8 +52,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 NOTHING: Final = Grants(())
 ANONYMOUS: Final = Identity()
-BIDIRECTIONAL: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+BIDIRECTIONAL: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that turn the direction of text: in a name they make it look like another."""
+UNSHOWN: Final = ("Cc", "Cs", "Zl", "Zp")
+"""Categories of characters that names must not have either: controls, halves of surrogates, ends of lines."""
 CHALLENGE: Final = ((b"www-authenticate", b"Bearer"),)
 REFUSED_TOKEN: Final = ((b"www-authenticate", b'Bearer error="invalid_token"'),)
 """Headers of a 401: what would count, and that what was shown does not (RFC 6750, section 3)."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from hubbub.codes import INVALID_JOIN, INVALID_NAME
 from hubbub.errors import CommandError
-from hubbub.hub.identity import BIDIRECTIONAL
+from hubbub.hub.identity import BIDIRECTIONAL, UNSHOWN
 
 REFUSED: Final = -1.0
 # A thousandth of a token, so that adding and taking away of floats never costs a whole one.
@@ -74,10 +74,10 @@ def clean_username(text: str) -> str:
 
 def _clean(text: str, longest: int, forbidden: frozenset[str]) -> str:
     # Normal form C makes at most four characters one; and putting thousands of marks in order takes seconds.
-    name = unicodedata.normalize("NFC", text.strip()[: longest * 4])[:longest]
+    name = unicodedata.normalize("NFC", text.strip()[: longest * 4])[:longest].rstrip()
     if name.isalnum():  # the usual name needs no closer look
         return name
     for character in name:
-        if character in forbidden or character in BIDIRECTIONAL or unicodedata.category(character) in ("Cc", "Cs"):
+        if character in forbidden or character in BIDIRECTIONAL or unicodedata.category(character) in UNSHOWN:
             raise CommandError(INVALID_NAME, f"Names must not hold {character!r}")
     return name

@@ -35,7 +35,7 @@ class Rates:
         self._of_user = RateLimit(limits.user_rate, limits.user_burst)
         self._of_room = RateLimit(limits.room_rate, limits.room_burst)
         self._of_controls = RateLimit(limits.control_rate, limits.control_burst)
-        self._more = min(limits.heavy_cost, limits.rate_burst) - 1
+        self._more = min(limits.heavy_cost, limits.rate_burst, limits.user_burst) - 1
 
     def take(self, connection: Connection, payload: bytes, now: float) -> bool:
         """Counts a message that has arrived; False when it is dropped, and the client has been told so."""

@@ -73,6 +73,7 @@ class Revocations:
             room.close_unused()
         for entry in entries:
             self._note(_decode(entry.payload))
+        self._at = dict(sorted(self._at.items(), key=lambda noted: noted[1]))  # some may have been added meanwhile
 
     def _was_read(self, result: object) -> None:
         error = BrokerError(f"revocations cannot be read: {result}") if isinstance(result, Exception) else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -17,6 +18,8 @@ from hubbub.wire.messages import Warning as WarningEvent
 if TYPE_CHECKING:
     from hubbub.hub.connection import Connection
     from hubbub.hub.hub import Hub
+
+log: Final = logging.getLogger("hubbub")
 
 
 class Standing:
@@ -84,7 +87,10 @@ class Standing:
             or (kind == "session" and connection.session is not None and connection.session.id == subject)
         ]:
             self._hub.counters.credentials_revoked += 1
-            self._lock_out(connection, "the credentials have been revoked")
+            try:
+                self._lock_out(connection, "the credentials have been revoked")
+            except Exception:  # one connection's failure must not keep the others in
+                log.exception("a connection whose credentials were revoked could not be closed")
         if kind == "session":
             self._hub.sessions.revoke(subject)
         return answer

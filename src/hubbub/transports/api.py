@@ -19,6 +19,7 @@ TICKET_PATH: Final = "/api/ticket"
 PREFLIGHT_SECONDS: Final = 600
 JSON: Final = b"application/json"
 PROBLEM: Final = b"application/problem+json"
+_STATUSES: Final = frozenset(HTTPStatus)
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -39,7 +40,11 @@ class TicketRoute:
             self._hub.counters.handshakes_refused += 1
             log.info("a ticket was refused: status=%d reason=%r", error.status, error.reason)
             status, headers, kind = error.status, list(error.headers), PROBLEM
-            body = {"title": HTTPStatus(status).phrase, "status": status, "detail": error.reason}
+            body = {
+                "title": HTTPStatus(status).phrase if status in _STATUSES else "Refused",
+                "status": status,
+                "detail": error.reason,
+            }
         await self._send(send, status, [*headers, *cross], kind, body)
 
     async def _answer(self, scope: Scope) -> tuple[int, dict[str, Any]]:

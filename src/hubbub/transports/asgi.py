@@ -125,10 +125,10 @@ class AsgiTransport:
         try:  # it counts from here on: whoever comes meanwhile may be one too many
             await receive()
             await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+            self._hub.opened(self._connection)
         except BaseException:
             self._hub.lost(self._connection)
             raise
-        self._hub.opened(self._connection)
         tasks = [self._loop.create_task(work) for work in (self._read(receive), self._write(), self._ending.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

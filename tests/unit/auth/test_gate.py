@@ -327,7 +327,9 @@ def test_nor_from_elsewhere_by_way_of_a_proxy_that_is_trusted() -> None:
     assert local(("host", "localhost"), ("x-forwarded-for", "203.0.113.7"), proxies="127.0.0.1") == 403
 
 
-@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "x-real-ip", "via", "x-forwarded-host"])
+@pytest.mark.parametrize(
+    "header", ["x-forwarded-for", "forwarded", "x-real-ip", "via", "x-forwarded-proto", "cf-connecting-ip"]
+)
 def test_nor_by_way_of_a_proxy_that_nobody_has_named(header: str) -> None:
     assert local(("host", "localhost"), (header, "127.0.0.1")) == 403
 

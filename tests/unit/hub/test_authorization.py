@@ -185,7 +185,8 @@ def test_a_subscription_comes_back_with_its_own_verb(bench: Bench) -> None:
     ask(bench, ada, "join", room="lobby", username="ada", keep=True)
     asked = allowing(bench.hub, "subscribe", "history")
     assert resumed(bench, ada)["missing"] == ["lobby"]
-    assert asked == [("join", "lobby"), ("subscribe", "attic"), ("history", "attic")]
+    rights = ["subscribe", "history", "presence", "history"]  # the last two for what the reply shows
+    assert asked == [("join", "lobby"), *((verb, "attic") for verb in rights)]
 
 
 def test_a_resume_waits_for_the_application(bench: Bench) -> None:

@@ -111,3 +111,14 @@ def test_separators_must_not_stand_in_rooms(character: str) -> None:
 
 def test_what_is_cut_off_does_not_matter() -> None:
     assert clean_room("a" * 50 + "\0") == "a" * 50
+
+
+@pytest.mark.parametrize("mark", ["\u200e", "\u200f", "\u061c", "\u202e", "\u2066", "\u2028", "\u2029", "\x85"])
+def test_marks_that_cannot_be_seen_are_in_no_name(mark: str) -> None:
+    for clean in (clean_room, clean_username):
+        with pytest.raises(CommandError):
+            clean(f"ann{mark}b")
+
+
+def test_a_name_that_is_cut_ends_in_no_white_space_and_stays_as_it_is() -> None:
+    assert clean_room("a" * 49 + " b") == clean_room(clean_room("a" * 49 + " b")) == "a" * 49

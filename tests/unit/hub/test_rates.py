@@ -131,6 +131,11 @@ def test_a_heavy_command_says_when_it_may_come_again() -> None:
     assert taken(bench, ada, 1, "resume", rooms={}) == 1
 
 
+def test_no_command_is_heavier_than_a_full_bucket() -> None:
+    bench = limited(heavy_cost=10, user_rate=1, user_burst=5)
+    assert taken(bench, enter(bench, known("ada")), 1, "resume", rooms={}) == 1
+
+
 def test_without_a_rate_nothing_is_heavy() -> None:
     bench = limited(heavy_cost=50)
     assert taken(bench, client(bench), 100, "resume", rooms={}) == 100

@@ -184,7 +184,7 @@ def test_no_client_can_look_into_it(bench: Bench) -> None:
     connection = client(bench)
     codes = {ask(bench, connection, kind, room=ROOM)["code"] for kind in ("subscribe", "history", "presence")}
     codes.add(ask(bench, connection, "join", room=ROOM, username="eve")["code"])
-    assert codes == {"invalid_name", "not_in_room"}
+    assert codes == {"invalid_name"}
 
 
 # Reading it
