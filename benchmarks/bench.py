@@ -47,13 +47,16 @@ class Scenario:
 
 
 # Where rooms keep their events makes no difference there.
-ONE_BROKER = tuple(server.name for server in SERVERS if server.name != "hubbub-sqlite")
+ONE_BROKER = tuple(server.name for server in SERVERS if server.name not in ("hubbub-sqlite", "hubbub-jwt"))
+ANONYMOUS = tuple(server.name for server in SERVERS if server.name != "hubbub-jwt")
+# Tokens are shown once, when a connection is made.
+CONNECTING = (*ONE_BROKER, "hubbub-jwt")
 BROKERS = ("hubbub", "hubbub-sqlite")
 
 SCENARIOS = (
-    Scenario("P1", ("fanout", "--inflight", "1"), ("fanout", "--inflight", "1"), 5),
-    Scenario("P2", ("fanout", "--inflight", "32"), ("fanout", "--inflight", "32"), 5),
-    Scenario("P3", ("pairs",), ("pairs",), 5),
+    Scenario("P1", ("fanout", "--inflight", "1"), ("fanout", "--inflight", "1"), 5, servers=ANONYMOUS),
+    Scenario("P2", ("fanout", "--inflight", "32"), ("fanout", "--inflight", "32"), 5, servers=ANONYMOUS),
+    Scenario("P3", ("pairs",), ("pairs",), 5, servers=ANONYMOUS),
     # Memory hardly varies, and a round takes a minute per server: longer than a heartbeat of 30 s.
     Scenario(
         "P4",
@@ -63,9 +66,9 @@ SCENARIOS = (
         fixed_seconds=True,
         most_rounds=3,
         most_peer_rounds=1,
-        servers=ONE_BROKER,
+        servers=CONNECTING,
     ),
-    Scenario("P6", ("storm",), ("storm",), 5, servers=ONE_BROKER),
+    Scenario("P6", ("storm",), ("storm",), 5, servers=CONNECTING),
     # Without peers: telling 10,000 joins to 10,000 members takes them many minutes.
     Scenario("P7", ("stall",), None, 20, fixed_seconds=True, servers=ONE_BROKER),
     Scenario("P8", ("slow",), None, 5, servers=BROKERS),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hmac
+import json
 import os
 import shutil
 import signal
@@ -31,8 +34,9 @@ HUBBUB_COMMAND = (str(BUILD / "hubbub/bin/hubbub"), "serve", "--host", "127.0.0.
 MEMORY = ("--broker", "memory://")
 # On the disk of the repository: a /tmp in memory would flatter it.
 SQLITE = ("--broker", "sqlite:///FOLDER/bench.db")
-# Further options of the load for Hubbub, such as ("--header", "Authorization: Bearer …").
-HUBBUB_LOAD_OPTIONS: tuple[str, ...] = ()
+# Signs nothing but the token of the load, who is one user with all its connections.
+SECRET = "of benchmarks: 0123456789abcdefghijklmn"
+JWT = ("--auth", "jwt", "--max-connections-per-user", "1000000", "--user-rate", "1000000")
 
 
 class Unavailable(Exception):
@@ -51,15 +55,28 @@ class Server:
     tells_all_joins: bool = True
 
 
+def token() -> str:
+    """A token for a day, signed with HS256 (RFC 7519); made here because the load starts without Hubbub's libraries."""
+    claims = {"sub": "load", "exp": int(time.time()) + 86_400}
+    parts = [json.dumps(part).encode() for part in ({"alg": "HS256"}, claims)]
+    content = b".".join(map(_base64url, parts))
+    return (content + b"." + _base64url(hmac.digest(SECRET.encode(), content, "sha256"))).decode()
+
+
+def _base64url(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
 SERVERS = (
     Server("floor", "C floor, batches", (str(BUILD / "floor"), "PORT"), tells_all_joins=False),
     Server("plain", "C floor, one send() a message", (str(BUILD / "floor"), "PORT", "plain"), tells_all_joins=False),
-    Server("hubbub", "**Hubbub**", (*HUBBUB_COMMAND, *MEMORY), HUBBUB_LOAD_OPTIONS, tells_all_joins=False),
+    Server("hubbub", "**Hubbub**", (*HUBBUB_COMMAND, *MEMORY), tells_all_joins=False),
+    Server("hubbub-sqlite", "**Hubbub**, `sqlite://`", (*HUBBUB_COMMAND, *SQLITE), tells_all_joins=False),
     Server(
-        "hubbub-sqlite",
-        "**Hubbub**, `sqlite://`",
-        (*HUBBUB_COMMAND, *SQLITE),
-        HUBBUB_LOAD_OPTIONS,
+        "hubbub-jwt",
+        "**Hubbub**, each connect with a token",
+        (*HUBBUB_COMMAND, *MEMORY, *JWT),
+        ("--header", f"Authorization: Bearer {token()}"),
         tells_all_joins=False,
     ),
     Server("bun", "Bun, topics", (str(BUILD / "bun/node_modules/.bin/bun"), str(BUILD / "bun/server.js"), "PORT")),
@@ -185,7 +202,14 @@ def running(server: Server) -> Iterator[tuple[int, list[int]]]:
         port = free_port()
         command = [word.replace("PORT", str(port)).replace("FOLDER", folder) for word in server.command]
         with log.open("wb") as output, on_core(SERVER_CORE):
-            process = subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output, start_new_session=True)
+            process = subprocess.Popen(
+                command,
+                cwd=REPOSITORY,
+                env={**os.environ, "HUBBUB_JWT_SECRET": SECRET},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
         try:
             await_port(process, port, server.name)
             time.sleep(0.5)  # imports and workers that come after the first accept
