@@ -19,7 +19,7 @@ from hubbub.app import Hubbub
 from hubbub.config import MOST, TOKEN_VARIABLE, Config, items_of, load, settings
 from hubbub.errors import BrokerError, ConfigError, HandshakeError, HubbubError
 from hubbub.node import Node, RandomIds
-from hubbub.server import check_local, event_loop, listen, secure, serve
+from hubbub.server import check_local, event_loop, listen, secure, serve, within_open_files
 
 CHAT = "hubbub.apps.chat:app"
 
@@ -99,11 +99,12 @@ def load_app(target: str) -> Hubbub:
 
 def _serve(app: str, config_file: Path | None, **options: Any) -> None:
     config = load(options, file=config_file)
+    _configure_logging()
+    config = within_open_files(config)
     served = load_app(app)
     asgi = Node(served, config)
     asgi.check()
     event_loop(config.server.loop)
-    _configure_logging()
     tls = secure(config)
     listener = listen(config)
     try:

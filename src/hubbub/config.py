@@ -73,7 +73,9 @@ class Limits:
     room_burst: int = _setting(5000, "messages into a room at once before that rate counts", 1)
     handshake_rate: float = _setting(50.0, "handshakes a second of an address, tickets too; 0 for no limit", 0)
     handshake_burst: int = _setting(1000, "handshakes at once before that rate counts: all of an office come back", 1)
-    max_connections: int = _setting(50_000, "open connections; about 200 MB. Above, 503", 1)
+    max_connections: int = _setting(
+        50_000, "open connections, 4 KB each; never more than open files (ulimit -n). Above, 503", 1
+    )
     max_connections_per_address: int = _setting(
         500, "of an IPv4 address or IPv6 /64; an office behind one. Behind a proxy, see trusted_proxies", 1
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import gc
 import importlib.util
 import signal
 import socket
+import sys
 from ipaddress import ip_address
 from typing import Final, Literal
 
@@ -18,8 +21,33 @@ from hubbub.transports.http import HttpProtocol
 from hubbub.transports.tls import Tls, TlsServer, read_settings
 from hubbub.transports.websocket import WebSocketProtocol
 
+# Open files that are no connections of the hub: ours, the broker's, and handshakes under way.
+RESERVED_FILES: Final = 64
 # A full collection over 100,000 connections stalls the loop; what lives long is freed by reference counting.
 GC_THRESHOLDS: Final = (50_000, 20, 1000)
+
+
+def within_open_files(config: Config) -> Config:
+    """The settings with no more connections than the process may have open files; it is given all that it may have.
+
+    Who is one too many is then told so, for which there are files left; out of files nobody could be told anything.
+    """
+    if sys.platform == "win32":
+        return config
+    import resource  # not on Windows
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = config.limits.max_connections + RESERVED_FILES
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with contextlib.suppress(ValueError, OSError):  # a sandbox may not let us
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY and soft < allowed:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = max(soft - RESERVED_FILES, 1)
+    if soft == resource.RLIM_INFINITY or room >= config.limits.max_connections:
+        return config
+    return dataclasses.replace(config, limits=dataclasses.replace(config.limits, max_connections=room))
 
 
 def listen(config: Config) -> socket.socket:
