@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 from hubbub.hub.heartbeat import Wheel
 
-# What one connection may have handled in a turn: 400 short messages or 2,700 empty frames, about 5 ms.
+# What is taken from one socket before others get their turn; how much of it is handled in that turn, `frames` says.
 READ_BUFFER_BYTES: Final = 16 * 1024
 TICK_SECONDS: Final = 0.25
 LONGEST_SECONDS: Final = 600.0

@@ -26,6 +26,7 @@ LONGEST_CONTROL: Final = 125
 NO_STATUS: Final = 1005
 
 _WHOLE: Final = frozenset((FIN | TEXT, FIN | BINARY))
+_WHOLE_CONTROL: Final = frozenset((FIN | PING, FIN | PONG))
 _OPCODES: Final = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
 # RFC 6455, section 7.4, and the IANA registry; 1004-1006 and 1015 never travel.
 _CLOSE_CODES: Final = frozenset((1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
@@ -199,6 +200,11 @@ class WebSocket:
         self.close_sent = False
         self.ended = False
 
+    @property
+    def outstanding(self) -> int:
+        """How many bytes of a frame that has begun are still to come; 0 between frames."""
+        return 0 if self._frame is None else self._frame.remaining
+
     def receive_data(self, data: bytes) -> Iterator[Message]:
         """What the peer's bytes complete, in order. Nothing is read behind a close frame or a violation.
 
@@ -243,10 +249,13 @@ class WebSocket:
 
     def _whole_message_end(self, data: bytes, position: int) -> int:
         """Where the frame at `position` ends if it is a whole short message that lies in `data`; else 0."""
-        if self._unfinished is not None or len(data) < position + 2 or data[position] not in _WHOLE:
+        if len(data) < position + 2:
             return 0
         size = data[position + 1] ^ self._mask_bit
-        if size > LONGEST_CONTROL or size > self._max_bytes:
+        if data[position] not in _WHOLE:
+            if data[position] not in _WHOLE_CONTROL or size > LONGEST_CONTROL:
+                return 0
+        elif self._unfinished is not None or size > LONGEST_CONTROL or size > self._max_bytes:
             return 0
         stop = position + self._short_header + size
         return stop if stop <= len(data) else 0

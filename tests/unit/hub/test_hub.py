@@ -13,6 +13,7 @@ from hubbub.brokers.memory import MemoryBroker
 from hubbub.config import Config, Heartbeat, Limits, Rooms, Server
 from hubbub.errors import CommandError
 from hubbub.hub.connection import Connection
+from hubbub.hub.hub import CHECKED_A_TURN
 from hubbub.hub.ports import Answer, Position
 from hubbub.wire.websocket import TEXT
 from tests.unit.fakes import Bench, FailingBroker, RecordingEndpoint, Said, heard, tape
@@ -476,3 +477,20 @@ def test_counts_of_large_rooms_wait_for_the_tick() -> None:
     bench.tick()
     bench.runtime.settle()
     assert heard(ada) == ["member_count"]
+
+
+def test_the_heartbeats_of_many_who_came_together_are_looked_at_in_several_turns(bench: Bench) -> None:
+    many = [bench.connect() for _ in range(2 * CHECKED_A_TURN + 1)]
+    bench.tick(30)
+    pinged = [tape(connection).actions == ["ping"] for connection in many]
+    assert sum(pinged) == CHECKED_A_TURN
+    bench.runtime.settle()
+    assert all(tape(connection).actions == ["ping"] for connection in many)
+
+
+def test_who_goes_before_its_heartbeat_is_looked_at_is_not_pinged(bench: Bench) -> None:
+    many = [bench.connect() for _ in range(CHECKED_A_TURN + 1)]
+    bench.tick(30)
+    bench.hub.lost(many[-1])
+    bench.runtime.settle()
+    assert tape(many[-1]).actions == []
