@@ -37,7 +37,8 @@ def read_credentials(
     """
     headers: Headers = list(scope["headers"])
     offered: Sequence[str] = (scope.get("subprotocols") or ()) if scope["type"] == "websocket" else ()
-    query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    asked: bytes = scope.get("query_string", b"")
+    query = parse_qsl(asked.decode("latin-1"), keep_blank_values=True) if asked else ()
     tokens = [
         *_authorized(headers),
         *(entry.removeprefix(BEARER) for entry in offered if entry.startswith(BEARER)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -94,8 +95,11 @@ def _forwarded(headers: Headers) -> list[str]:
 
 def _read(text: str) -> Address | None:
     """An address, with a port or without; None for anything else."""
-    if len(text) > _LONGEST:
-        return None
+    return None if len(text) > _LONGEST else _parse(text)
+
+
+@lru_cache(maxsize=1024)  # who comes once comes again, and so do proxies; benchmark P6
+def _parse(text: str) -> Address | None:
     match = _WITH_PORT.fullmatch(text)
     bare = match[1] if match else text
     try:

@@ -124,10 +124,10 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self._check_host()
         self._check_length()
-        self._set_deadline(self.settings.server.body_seconds)
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not before:  # else it is a request for a WebSocket
+            self._set_deadline(self.settings.server.body_seconds)
             self._unanswered = [cycle for cycle in self._unanswered if not cycle.response_complete]
             self._unanswered.append(self.cycle)
 
