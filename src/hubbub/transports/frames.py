@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from hubbub.auth.gate import Visitor
-from hubbub.codes import MESSAGE_TOO_BIG, POLICY_VIOLATION
+from hubbub.codes import MALFORMED, MESSAGE_TOO_BIG, POLICY_VIOLATION
 from hubbub.config import Config
 from hubbub.errors import PeerError
 from hubbub.hub.connection import Connection
@@ -24,6 +24,8 @@ from hubbub.wire.websocket import BINARY, CLOSE, FIN, PING, PONG, TEXT, Message,
 log: Final = logging.getLogger("hubbub")
 PING_FRAME: Final = encode_frame(FIN | PING, b"")
 ABNORMAL: Final = 1006
+# Who is closed for one of these has sent too much already: to read on for its close frame is what it wants.
+ABUSED: Final = frozenset((MALFORMED, POLICY_VIOLATION))
 # Replies to a peer that does not read them: it is not read from any more, and a turn's commands have these.
 MOST_TIMES_BUFFERED: Final = 4
 # What one connection may have done for it before others get their turn, looked at after each piece of its bytes
@@ -152,9 +154,14 @@ class FrameProtocol(asyncio.BufferedProtocol):
         """The peer broke the protocol: say so, and read no more of it (RFC 6455, section 7.1.7)."""
         log.info("a peer broke the protocol: code=%d reason=%r", error.code, error.reason)
         self._on_failed(error)
-        self._write_close(error.code, error.reason)
+        self._end(error.code, error.reason)
+
+    def _end(self, code: int, reason: str) -> None:
+        """Says why, and reads no more of the peer, not even for its close frame."""
+        self._write_close(code, reason)
         linger(self._socket, self._shared, self._settings.server.close_seconds)
-        self._ended(error.code, error.reason)
+        self._wire.ended = True
+        self._ended(code, reason)
 
     def close(self, code: int, reason: str) -> None:
         if not self._wire.close_sent:
@@ -267,6 +274,12 @@ class HubTransport(FrameProtocol):
 
     def waiting(self) -> int:
         return self._socket.get_write_buffer_size()
+
+    def close(self, code: int, reason: str) -> None:
+        if code in ABUSED and not self._wire.close_sent:
+            self._end(code, reason)
+        else:
+            super().close(code, reason)
 
     def ping(self) -> None:
         if not self._wire.close_sent:

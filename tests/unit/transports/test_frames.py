@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 
+from hubbub.auth.gate import Visitor
 from hubbub.config import Config
+from hubbub.hub.identity import ANONYMOUS
 from hubbub.transports import frames
-from hubbub.transports.frames import PIECE_BYTES, FrameProtocol
+from hubbub.transports.frames import ABUSED, PIECE_BYTES, FrameProtocol, HubTransport
 from hubbub.transports.loop import shared_by
+from hubbub.wire.codec import shared_codec
 from hubbub.wire.websocket import CLOSE, FIN, PING, TEXT, WebSocket, encode_close, encode_frame
 from tests.fuzz.socket import FakeSocket
+from tests.unit.fakes import Bench
 
 MASK = b"mask"
 ENOUGH = 40
@@ -164,3 +168,24 @@ def test_a_flood_of_pings_has_its_turns_too() -> None:
         yield
 
     assert talk(steps).pings == 1000
+
+
+@pytest.mark.parametrize("code", sorted(ABUSED))
+def test_nothing_more_is_read_of_who_is_closed_for_abuse(code: int) -> None:
+    bench = Bench()
+
+    async def run() -> tuple[bytes, bool, int]:
+        socket = FakeSocket()
+        shared = shared_by(asyncio.get_running_loop())
+        transport = HubTransport(
+            socket, WebSocket(65536), shared, set(), bench.hub, shared_codec(msgpack=False, deflater=None)
+        )
+        socket._protocol = transport
+        transport.open(bench.endpoint, Visitor(ANONYMOUS, "", None, ()), None, b"")
+        bench.hub.close(transport._connection, code, "too much")
+        socket.arrive(FLOOD)
+        return bytes(socket.written), socket.ends, bench.hub.counters.messages_received
+
+    written, ends, received = asyncio.run(run())
+    assert written.endswith(encode_frame(FIN | CLOSE, encode_close(code, "too much")))
+    assert (ends, received) == (True, 0)
