@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 
 from tests.support.certificates import DAY, Authority, Files
 from tests.support.chatter import chatting, close_of
-from tests.support.peer import Peer, frame
+from tests.support.peer import Peer, TlsPeer, frame
 from tests.support.server import ASGI, FAST, FAST_ASYNCIO, Server, serve
 from tests.support.terminal import HUBBUB, run, terminal
 
@@ -68,21 +68,6 @@ def room() -> str:
 @pytest.fixture(autouse=True)
 def _trusted(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(files.authority))
-
-
-class TlsPeer(Peer):
-    """The client of bytes, over TLS."""
-
-    def __init__(self, port: int, **options: int) -> None:
-        super().__init__(port)
-        for name, size in options.items():
-            self.socket.setsockopt(socket.SOL_SOCKET, getattr(socket, name), size)
-        self.socket = ssl.create_default_context().wrap_socket(self.socket, server_hostname="localhost")
-
-    @property
-    def certificate(self) -> bytes | None:
-        assert isinstance(self.socket, ssl.SSLSocket)
-        return self.socket.getpeercert(binary_form=True)
 
 
 def shown(server: Server) -> bytes | None:

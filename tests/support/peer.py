@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import socket
+import ssl
 import struct
 from collections.abc import Sequence
 from types import TracebackType
@@ -39,7 +40,10 @@ class Peer:
     Attributes:
         headers: what it says of itself when it shakes hands, a line each.
         received: the messages (opcode, payload) that came, in order, those that were asked for included.
+        host: whom it asks for.
     """
+
+    host = "127.0.0.1"
 
     def __init__(
         self, port: int, timeout: float = 10.0, source: str = "127.0.0.1", headers: Sequence[str] = ()
@@ -95,7 +99,7 @@ class Peer:
     def open(self, path: str = "/ws", subprotocols: tuple[str, ...] = (), extensions: str = "") -> bytes:
         """Shakes hands; returns the head of the answer, which is a 101."""
         key = base64.b64encode(os.urandom(16))
-        head = encode_request("127.0.0.1", path, key, subprotocols, extensions)
+        head = encode_request(self.host, path, key, subprotocols, extensions)
         self.send(b"\r\n".join([head[:-4], *(line.encode() for line in self.headers), b"", b""]))
         answer = b""
         while b"\r\n\r\n" not in answer:
@@ -158,3 +162,18 @@ class Peer:
         assert self.event()["type"] == "connected"
         self.send(command(type="join", room=room, username=username))
         return self.event("room_info")
+
+
+class TlsPeer(Peer):
+    """The same over TLS; what it trusts is in SSL_CERT_FILE. `options` are the socket's, such as `SO_RCVBUF`."""
+
+    def __init__(self, port: int, source: str = "127.0.0.1", headers: Sequence[str] = (), **options: int) -> None:
+        super().__init__(port, source=source, headers=headers)
+        for name, size in options.items():
+            self.socket.setsockopt(socket.SOL_SOCKET, getattr(socket, name), size)
+        self.socket = ssl.create_default_context().wrap_socket(self.socket, server_hostname="localhost")
+
+    @property
+    def certificate(self) -> bytes | None:
+        assert isinstance(self.socket, ssl.SSLSocket)
+        return self.socket.getpeercert(binary_form=True)
