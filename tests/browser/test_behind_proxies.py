@@ -1,0 +1,39 @@
+"""The chat page behind nginx and HAProxy, over HTTPS and HTTP/2 as Chromium chooses, with the Origin that it sends."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext
+
+from tests.browser.conftest import OpenTab
+from tests.support.certificates import Authority
+from tests.support.proxies import PROXIES, Proxy, proxied
+from tests.support.server import serve
+
+
+@pytest.fixture(params=PROXIES)
+def proxy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    folder = tmp_path_factory.mktemp("proxy")
+    files = Authority(folder).issue("server")
+    options = ("--trusted-proxies", "127.0.0.1", "--auth", "anonymous")
+    with (
+        serve(folder, "fast path", *options, target="tests.support.behind:app") as node,
+        proxied(request.param, folder, [node], files) as running,
+    ):
+        yield running
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser that does not ask who signed the certificate."""
+    opened = browser.new_context(locale="en-GB", timezone_id="UTC", ignore_https_errors=True)
+    yield opened
+    opened.close()
+
+
+def test_two_people_chat(proxy: Proxy, open_tab: OpenTab, room: str) -> None:
+    ada, bob = open_tab().enter(proxy.http, "ada", room), open_tab().enter(proxy.http, "bob", room)
+    ada.say("hello")
+    bob.texts.filter(has_text="hello").wait_for()
+    assert bob.page.evaluate("performance.getEntriesByType('navigation')[0].nextHopProtocol") == "h2"
+    assert ada.page.evaluate("isSecureContext")
