@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from hubbub.brokers.ring import MAX_READERS, NO_REPEATS, Recent, Ring
-from hubbub.hub.ports import Answer, Draft, Kept, Portion, Position, Retention
+from hubbub.hub.ports import Answer, Draft, Kept, Listener, Portion, Position, Retention
 
 # Events of a room after which it is looked whether the oldest are too old; none of these is ever read.
 EXPIRE_EVERY: Final = 64
@@ -71,6 +71,16 @@ class MemoryBroker:
         self._used: dict[str, _Log] = {}
         self._unused: OrderedDict[str, tuple[_Log, int]] = OrderedDict()
         self._unused_bytes = 0
+
+    @property
+    def ready(self) -> bool:
+        return True
+
+    def listen(self, listener: Listener) -> None:
+        """There are no other nodes."""
+
+    def tell(self, room: str, payloads: Sequence[bytes]) -> None:
+        """There are no other nodes."""
 
     def open(self, room: str, opened: Answer[Position]) -> None:
         log = self._used.get(room)

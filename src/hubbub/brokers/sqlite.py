@@ -22,7 +22,7 @@ from hubbub.brokers.sqlite_file import RECORD, TRIM_ROWS, Change, Cursor, File, 
 from hubbub.brokers.sqlite_open import open_file
 from hubbub.brokers.sqlite_room import STAMPS, TAIL, Room
 from hubbub.errors import BrokerError
-from hubbub.hub.ports import Answer, Draft, Kept, Portion, Position, Retention
+from hubbub.hub.ports import Answer, Draft, Kept, Listener, Portion, Position, Retention
 
 logger: Final = logging.getLogger("hubbub")
 CACHED: Final = 200
@@ -122,6 +122,16 @@ class SqliteBroker:
         atexit.register(self._at_exit)
 
     # The port
+
+    @property
+    def ready(self) -> bool:
+        return True
+
+    def listen(self, listener: Listener) -> None:
+        """There are no other nodes: the file has one process."""
+
+    def tell(self, room: str, payloads: Sequence[bytes]) -> None:
+        """There are no other nodes."""
 
     def open(self, room: str, opened: Answer[Position]) -> None:
         self._open.add(room)

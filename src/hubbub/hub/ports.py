@@ -223,6 +223,29 @@ Answer = Callable[[T | BrokerError], None]
 """Called on the loop's thread with the result, or with why there is none; possibly before the call returns."""
 
 
+class Listener(Protocol):
+    """What a broker tells the hub, beside its answers, about rooms that are open here. Called on the loop's thread."""
+
+    def arrived(self, room: str, entries: Sequence[Entry]) -> None:
+        """Other nodes have kept these.
+
+        Together with the answers of `append` they come in the order of seq, without a hole: the first one follows the
+        last entry that this node was told of. In a latest-only room what was replaced by a newer value may be left out.
+        """
+        ...
+
+    def moved(self, room: str, position: Position) -> None:
+        """The log goes on behind `position`.
+
+        What is between the last entry told and it is not held any more, or the log was lost and this is a new epoch.
+        """
+        ...
+
+    def told(self, room: str, payloads: Sequence[bytes]) -> None:
+        """Other nodes have passed on events that are not kept (`Broker.tell`)."""
+        ...
+
+
 class Broker(Protocol):
     """Keeps the events of rooms: one log a room, a dense sequence of entries.
 
@@ -236,6 +259,15 @@ class Broker(Protocol):
 
     secret: bytes
     """32 random bytes that live as long as the logs; whoever knows them can make session tokens."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can keep events now."""
+        ...
+
+    def listen(self, listener: Listener) -> None:
+        """Who is told what other nodes do; called once, before any room is opened."""
+        ...
 
     def open(self, room: str, opened: Answer[Position]) -> None:
         """The room comes into use on this node; answers with the end of its log. Every other call is for an open room.
@@ -255,6 +287,13 @@ class Broker(Protocol):
         repeat, also within one call and while the first is not answered yet.
         Answers of one room come in the order of their appends. When one fails, nothing of it is kept, and what was
         appended behind it fails as well, if it was numbered already.
+        """
+        ...
+
+    def tell(self, room: str, payloads: Sequence[bytes]) -> None:
+        """Passes events that are not kept to the other nodes where the room is open.
+
+        In order with the appends as far as may be. They may be lost, and it never raises.
         """
         ...
 
