@@ -149,6 +149,7 @@ def items_of(text: str) -> list[str]:
 
 
 SLOW_READERS: Final = ("catch_up", "latest", "disconnect")
+MEMBER_PER: Final = ("connection", "user")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +162,7 @@ class RoomPolicy:
         history_seconds: since they were published; 0 for ever.
         slow_readers: `catch_up`, `latest` or `disconnect`.
         latest_only: of each key only the last event is kept; who joins gets all of them.
+        member_per: `connection`, or `user`: then all connections of a user are one member.
     """
 
     history: int = 0
@@ -168,8 +170,11 @@ class RoomPolicy:
     history_seconds: float = 0.0
     slow_readers: str = "catch_up"
     latest_only: bool = False
+    member_per: str = "connection"
 
     def __post_init__(self) -> None:
+        if self.member_per not in MEMBER_PER:
+            raise ConfigError(f"member_per: {self.member_per!r} is none of {', '.join(MEMBER_PER)}")
         if self.slow_readers not in SLOW_READERS:
             raise ConfigError(f"slow_readers: {self.slow_readers!r} is none of {', '.join(SLOW_READERS)}")
 
@@ -203,6 +208,9 @@ class Rooms:
     slow_readers: str = _setting(
         "catch_up", "who reads too slowly gets: catch_up, all from the log; latest, the newest; disconnect, 4408"
     )
+    member_per: str = _setting(
+        "connection", "what counts as one member: each connection, or each user, however many tabs are open"
+    )
     max_logs: int = _setting(1_000, "empty rooms whose events memory:// keeps", 0)
     members_shown: int = _setting(200, "members listed in room_info; the rest by `presence`, a page at a time", 1)
     presence_detail: int = _setting(1000, "above so many members only counts are announced, one a second", 1)
@@ -215,6 +223,7 @@ class Rooms:
             history_bytes=self.history_bytes,
             history_seconds=self.history_seconds,
             slow_readers=self.slow_readers,
+            member_per=self.member_per,
         )
 
 

@@ -130,7 +130,7 @@ class RoomMachine(RuleBasedStateMachine):
         model.stays.append(Stay(connection, username.strip(), self.moment()))
         self.joined[connection].append(name)
         room = member.room
-        assert (room.roster(member)[0], room.head) == ([stay.username for stay in model.present], model.head())
+        assert (room.shown_to(member)[0], room.head) == ([stay.username for stay in model.present], model.head())
 
     @precondition(lambda self: any(self.joined.values()))
     @rule(connection=connections, data=st.data())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from hubbub.brokers.ring import MAX_READERS, NO_REPEATS, Recent, Ring
-from hubbub.hub.ports import Answer, Draft, Kept, Listener, Portion, Position, Retention
+from hubbub.hub.ports import Answer, Draft, Kept, Listener, Portion, Position, Present, Retention
 
 # Events of a room after which it is looked whether the oldest are too old; none of these is ever read.
 EXPIRE_EVERY: Final = 64
@@ -80,6 +80,9 @@ class MemoryBroker:
         """There are no other nodes."""
 
     def tell(self, room: str, payloads: Sequence[bytes]) -> None:
+        """There are no other nodes."""
+
+    def come(self, room: str, entered: Sequence[Present], left: Sequence[str]) -> None:
         """There are no other nodes."""
 
     def open(self, room: str, opened: Answer[Position]) -> None:

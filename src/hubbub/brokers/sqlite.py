@@ -22,7 +22,7 @@ from hubbub.brokers.sqlite_file import RECORD, TRIM_ROWS, Change, Cursor, File, 
 from hubbub.brokers.sqlite_open import open_file
 from hubbub.brokers.sqlite_room import STAMPS, TAIL, Room
 from hubbub.errors import BrokerError
-from hubbub.hub.ports import Answer, Draft, Kept, Listener, Portion, Position, Retention
+from hubbub.hub.ports import Answer, Draft, Kept, Listener, Portion, Position, Present, Retention
 
 logger: Final = logging.getLogger("hubbub")
 CACHED: Final = 200
@@ -131,6 +131,9 @@ class SqliteBroker:
         """There are no other nodes: the file has one process."""
 
     def tell(self, room: str, payloads: Sequence[bytes]) -> None:
+        """There are no other nodes."""
+
+    def come(self, room: str, entered: Sequence[Present], left: Sequence[str]) -> None:
         """There are no other nodes."""
 
     def open(self, room: str, opened: Answer[Position]) -> None:

@@ -171,7 +171,7 @@ class Entrance:
         """Sends `room_info`, the answer to the command if there is one."""
         room, connection, command = self.room, self.connection, self.command
         connection._hub.counters.events_replayed += len(entries)
-        members, truncated = room.roster(member) if self.may_see else ([], True)
+        members, truncated = room.shown_to(member) if self.may_see else ([], True)
         info = RoomInfo(
             room.name,
             members,

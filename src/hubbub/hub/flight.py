@@ -113,7 +113,7 @@ class Flight(msgspec.Struct, eq=False):
     def personal(self) -> dict[Connection, Batch]:
         """What those get who are excluded from a part, or came too late for it."""
         if self._special is None and not self.newcomers:
-            return _NOBODY
+            return NOBODY
         special = {**(self._special or {}), **self.newcomers}
         return {connection: Batch(self._share(connection, first)) for connection, first in special.items()}
 
@@ -126,4 +126,4 @@ class Flight(msgspec.Struct, eq=False):
         ]
 
 
-_NOBODY: Final[dict[Connection, Batch]] = {}
+NOBODY: Final[dict[Connection, Batch]] = {}

@@ -31,6 +31,7 @@ from hubbub.hub.heartbeat import Wheel
 from hubbub.hub.identity import ANONYMOUS, Credentials, Identity
 from hubbub.hub.limits import names_of
 from hubbub.hub.member import Member
+from hubbub.hub.others import Others
 from hubbub.hub.ports import Broker, Endpoint, Runtime, Transport
 from hubbub.hub.rates import Rates
 from hubbub.hub.room import Room
@@ -79,8 +80,8 @@ class Hub:
         self.connections: set[Connection] = set()
         self.standing = Standing(self)
         revoked = self.standing.revocations.covers_session
-        self.sessions = Sessions(runtime, broker.secret, config.sessions, self._give_up, revoked)
-        self._rooms: WeakValueDictionary[str, Room] = WeakValueDictionary()
+        self.sessions = Sessions(runtime, broker.secret, config.sessions, self.give_up, revoked)
+        self.rooms: WeakValueDictionary[str, Room] = WeakValueDictionary()
         self._dirty: list[Room] = []
         self._counting: dict[Room, None] = {}
         self._confirming: dict[Room, None] = {}
@@ -93,6 +94,7 @@ class Hub:
         self.tick_seconds: Final = seconds / self._heartbeat_ticks
         self._wheel: Wheel[Connection] = Wheel(self._heartbeat_ticks)
         self._to_check: deque[Connection] = deque()
+        broker.listen(Others(self))
 
     # Connections
 
@@ -153,9 +155,13 @@ class Hub:
         if connection.session is not None and connection.session.token == token:
             self.counters.sessions_resumed += 1
         if replaced is not None:
-            transport = replaced.transport
-            self._drop(replaced, lost=True)
-            transport.close(REPLACED, "replaced by a newer connection of this session")
+            self.replace(replaced)
+
+    def replace(self, connection: Connection) -> None:
+        """Ends a connection whose session has a newer one; its memberships wait to be taken over."""
+        transport = connection.transport
+        self._drop(connection, lost=True)
+        transport.close(REPLACED, "replaced by a newer connection of this session")
 
     def receive(self, connection: Connection, opcode: int, payload: bytes) -> None:
         """A message has arrived: it is handled, or dropped when there are too many."""
@@ -250,9 +256,9 @@ class Hub:
 
     def room(self, name: str) -> Room:
         """The room of this name: always the same one for as long as anybody is in it or holds it."""
-        room = self._rooms.get(name)
+        room = self.rooms.get(name)
         if room is None:
-            room = self._rooms[name] = Room(name, self)
+            room = self.rooms[name] = Room(name, self)
         return room
 
     def join(self, connection: Connection, room: str, username: str, *, keep: bool = False) -> Member:
@@ -296,6 +302,7 @@ class Hub:
             raise CommandError(CLOSED, "The connection has ended")
         if claimed is None:
             member = Member(connection, room, username)
+            member.id = connection.key if room.policy.member_per == "user" else connection.device
             room.add(member, after)
         else:
             member = claimed
@@ -350,7 +357,8 @@ class Hub:
             connection.session.usernames.pop(member.room.name, None)
         self._leave(member, lost=False, settled=settled)
 
-    def _give_up(self, member: Member) -> None:
+    def give_up(self, member: Member) -> None:
+        """Nobody comes back for what a lost connection was."""
         self._leave(member, lost=True)
 
     def _leave(self, member: Member, *, lost: bool, settled: bool = False) -> None:

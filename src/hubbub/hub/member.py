@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hubbub.hub.ports import Present
+
 if TYPE_CHECKING:
     from hubbub.hub.connection import Connection
     from hubbub.hub.room import Room
@@ -32,6 +34,8 @@ class Member:
     """A connection in a room.
 
     Attributes:
+        id: who it is for those who count: the same on another connection of its session, or of its user.
+        since: when it entered, Unix milliseconds.
         connection: the client's; while its session waits for it to come back, the one that was lost.
         room: where it is.
         username: its name there; empty for a subscription, which the others are not told of.
@@ -40,9 +44,11 @@ class Member:
         acked: the seq up to which it has acknowledged; None when it never did.
     """
 
-    __slots__ = ("acked", "connection", "reader", "room", "start", "username")
+    __slots__ = ("acked", "connection", "id", "reader", "room", "since", "start", "username")
 
     def __init__(self, connection: Connection, room: Room, username: str) -> None:
+        self.id = ""
+        self.since = 0
         self.connection = connection
         self.room = room
         self.username = username
@@ -54,6 +60,11 @@ class Member:
     def announced(self) -> bool:
         """Whether the others are told of its coming and going."""
         return bool(self.username) and self.connection.announced
+
+    @property
+    def present(self) -> Present:
+        """What the other nodes should know of it."""
+        return Present(self.id, self.username, self.since, not self.connection.announced)
 
     @property
     def key(self) -> str:

@@ -218,6 +218,21 @@ class Retention(NamedTuple):
     latest_only: bool = False
 
 
+class Present(NamedTuple):
+    """A member of a room, as nodes tell each other.
+
+    Attributes:
+        id: who it is, across connections and nodes: a session, a connection or a user.
+        since: when it came, Unix milliseconds.
+        quiet: rooms do not tell of its coming and going.
+    """
+
+    id: str
+    username: str
+    since: int
+    quiet: bool
+
+
 T = TypeVar("T")
 Answer = Callable[[T | BrokerError], None]
 """Called on the loop's thread with the result, or with why there is none; possibly before the call returns."""
@@ -242,7 +257,16 @@ class Listener(Protocol):
         ...
 
     def told(self, room: str, payloads: Sequence[bytes]) -> None:
-        """Other nodes have passed on events that are not kept (`Broker.tell`)."""
+        """Other nodes have passed on something that is not kept (`Broker.tell`)."""
+        ...
+
+    def came(self, room: str, node: str, entered: Sequence[Present], left: Sequence[str]) -> None:
+        """On another node these have entered, and these ids have left; or that node has died, and they with it."""
+        ...
+
+    def everybody(self, room: str, others: Mapping[str, Sequence[Present]]) -> None:
+        """Who is on the other nodes, by the node: before a room's `open` is answered, and whenever some of it was
+        missed."""
         ...
 
 
@@ -290,8 +314,16 @@ class Broker(Protocol):
         """
         ...
 
+    def come(self, room: str, entered: Sequence[Present], left: Sequence[str]) -> None:
+        """Has the other nodes know who has entered an open room here, and who has left it, in this order of calls.
+
+        It is known for as long as this node lives, whatever becomes of others; who leaves behind a crash is told by one
+        of those that live. It never raises.
+        """
+        ...
+
     def tell(self, room: str, payloads: Sequence[bytes]) -> None:
-        """Passes events that are not kept to the other nodes where the room is open.
+        """Passes what is not kept to the other nodes where the room is open.
 
         In order with the appends as far as may be. They may be lost, and it never raises.
         """

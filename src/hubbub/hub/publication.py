@@ -29,6 +29,7 @@ class Publication(Draft, eq=False, kw_only=True):
         seq: its place in the room's log; None until it is kept, and for ever when it is not to be kept.
         error: why it could not be kept; then it was not delivered either.
         repeated: it was published before, under `seq`, and is not published again.
+        here: it is for this node alone: the others say the same for themselves.
     """
 
     kind: int
@@ -38,6 +39,7 @@ class Publication(Draft, eq=False, kw_only=True):
     seq: int | None = None
     error: Exception | None = None
     repeated: bool = False
+    here: bool = False
     _waiting: list[Callable[[Publication], None]] | None = None
 
     def when_settled(self, callback: Callable[[Publication], None]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from hubbub.hub.publication import Publication
 from hubbub.wire.codec import Item
 
 if TYPE_CHECKING:
+    from hubbub.hub.connection import Connection
     from hubbub.hub.hub import Hub
     from hubbub.hub.member import Member
     from hubbub.hub.room import Room
@@ -79,19 +79,17 @@ class Receipts:
                 # Without a name it is nobody's acknowledgement for the others to see.
                 hub.broker.acknowledge(room.name, member.key, "", member.start, lambda _: None)
 
-    def begin(self, room: Room, publication: Publication, seq: int, hub: Hub) -> None:
-        """Waits for the acknowledgements of an event that has gone out under `seq`."""
+    def begin(self, room: Room, seq: int, item: Item, exclude: Connection | None, hub: Hub) -> None:
+        """Waits for the acknowledgements of an event that has gone out under `seq`, but not to who is excluded."""
         if self.confirmed is not None:
             self.found([*self.confirmed, seq])
         names = {}
         for member in room.members:
-            if member.connection is not publication.exclude:
+            if member.connection is not exclude:
                 names[member.device] = member.username
         if not names:
             return
-        self._receipts[seq] = _Receipt(
-            room.item(seq, publication.payload), names, hub.runtime.monotonic() + REDELIVERY_SECONDS
-        )
+        self._receipts[seq] = _Receipt(item, names, hub.runtime.monotonic() + REDELIVERY_SECONDS)
         self._names += len(names)
         while len(self._receipts) > MOST_RECEIPTS or (self._names > MOST_NAMES and len(self._receipts) > 1):
             self._names -= len(self._receipts.pop(next(iter(self._receipts))).names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -11,12 +11,14 @@ import msgspec
 from hubbub.errors import BrokerError
 from hubbub.hub.identity import Identity
 from hubbub.hub.pages import between
+from hubbub.hub.ports import Entry
 from hubbub.hub.publication import Publication
 from hubbub.hub.steps import Steps, Walk
 from hubbub.wire.messages import Event
 
 if TYPE_CHECKING:
     from hubbub.hub.hub import Hub
+    from hubbub.hub.room import Room
 
 log: Final = logging.getLogger("hubbub")
 ROOM: Final = "{revocations}"
@@ -50,6 +52,7 @@ class Revocations:
     def __init__(self, hub: Hub) -> None:
         self.loaded = False
         self._hub = hub
+        self._room: Room | None = None
         self._at: dict[tuple[str, str], float] = {}
         self._waiting: list[Callable[[BrokerError | None], None]] = []
 
@@ -63,17 +66,19 @@ class Revocations:
             Walk(self._read(), self._was_read).go_on()
 
     def _read(self) -> Steps:
-        room = self._hub.room(ROOM)
-        room.holds += 1
-        try:
-            yield room.open
-            entries = yield from between(self._hub.broker, room, 0, room.head)
-        finally:
-            room.holds -= 1
-            room.close_unused()
-        for entry in entries:
-            self._note(_decode(entry.payload))
+        room = self._room = self._hub.room(ROOM)
+        room.holds = 1  # for ever: what other nodes revoke is told of open rooms
+        yield room.open
+        entries = yield from between(self._hub.broker, room, 0, room.head)
+        self.note(entries)
         self._at = dict(sorted(self._at.items(), key=lambda noted: noted[1]))  # some may have been added meanwhile
+
+    def note(self, entries: Sequence[Entry]) -> list[tuple[Kind, str]]:
+        """Puts what was kept in force; returns what it is."""
+        found = [_decode(entry.payload) for entry in entries]
+        for revoked in found:
+            self._note(revoked)
+        return [(revoked.kind, revoked.subject) for revoked in found]
 
     def _was_read(self, result: object) -> None:
         error = BrokerError(f"revocations cannot be read: {result}") if isinstance(result, Exception) else None

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from hubbub.errors import BrokerError
 from hubbub.hub.fanout import FanOut
-from hubbub.hub.flight import NOTHING, Flight
+from hubbub.hub.flight import NOBODY, NOTHING, Flight
 from hubbub.hub.member import Member, Reader
-from hubbub.hub.ports import Kept, Once, Position
-from hubbub.hub.publication import Publication, prepare
+from hubbub.hub.ports import Entry, Kept, Once, Position, Present
+from hubbub.hub.publication import CONFIRM, Publication, prepare
 from hubbub.hub.receipts import Receipts
+from hubbub.hub.roster import Roster
 from hubbub.wire.codec import EVENT, Batch, Item
-from hubbub.wire.messages import Event, MemberCount, UserJoined, UserLeft
+from hubbub.wire.messages import Event, Gap, MemberCount, UserJoined, UserLeft
 
 if TYPE_CHECKING:
     from hubbub.hub.connection import Connection
@@ -35,6 +35,7 @@ class Room:
     Attributes:
         name: unique, at most 50 characters.
         members: who is in it on this node or has subscribed to it, in the order of joining.
+        roster: who is in it, on all nodes.
         epoch: names the life of its log; empty while the log is not open.
         head: the last seq that has gone out to members.
         policy: what it keeps, and what becomes of slow readers.
@@ -55,7 +56,6 @@ class Room:
         "_newcomers",
         "_openers",
         "_pending",
-        "_subscribers",
         "epoch",
         "full_at",
         "head",
@@ -64,6 +64,7 @@ class Room:
         "name",
         "policy",
         "receipts",
+        "roster",
         "seq_prefix",
         "suffix",
     )
@@ -75,10 +76,10 @@ class Room:
         self.head = 0
         self.policy = hub.policy(name)
         self.receipts = Receipts()
+        self.roster = Roster()
         self.holds = 0
         self.full_at = 0.0
         self._hub = hub
-        self._subscribers = 0
         self._behind = 0
         self._openers: list[Callable[[BrokerError | None], None]] = []
         self._pending: list[Publication] = []
@@ -105,6 +106,9 @@ class Room:
         error = answer if isinstance(answer, BrokerError) else None
         if not isinstance(answer, BrokerError):
             self.epoch, self.head = answer
+            here = self.roster.presents()
+            if here:
+                self._hub.broker.come(self.name, here, ())
         for opened in openers:
             opened(error)
         self.close_unused()
@@ -113,6 +117,7 @@ class Room:
         """Closes the log when nobody is here and nothing is on its way."""
         if self.epoch and not self.members and not self._flights and not self._pending and not self.holds:
             self.epoch = ""
+            self.roster.forget_others()
             self._hub.broker.close(self.name)
 
     def settled(self, callback: Callable[[None], None]) -> None:
@@ -137,18 +142,17 @@ class Room:
 
     @property
     def count(self) -> int:
-        """How many members there are; subscriptions do not count."""
-        return len(self.members) - self._subscribers
+        """How many members there are on all nodes; subscriptions do not count."""
+        return self.roster.count
 
     def usernames(self, offset: int, limit: int) -> list[str]:
-        """A page of the members' usernames, in the order of joining."""
-        names = (member.username for member in self.members if member.username)
-        return list(islice(names, offset, offset + limit))
+        """A page of the members' usernames on all nodes, in the order of joining."""
+        return self.roster.usernames(offset, limit)
 
-    def roster(self, member: Member) -> tuple[list[str], bool]:
+    def shown_to(self, member: Member) -> tuple[list[str], bool]:
         """The usernames that a member is shown, and whether there are more; cut, they begin with the newest, itself."""
         shown = self._hub.config.rooms.members_shown
-        usernames = self.usernames(0, shown)
+        usernames = self.roster.usernames(0, shown)
         truncated = self.count > len(usernames)
         if truncated and member.username:
             usernames = [member.username, *usernames[:-1]]
@@ -156,10 +160,14 @@ class Room:
 
     def add(self, member: Member, after: int | None = None) -> None:
         """Lets a member in, live or behind, and announces it to the others."""
-        if member.announced:
-            self._announce(UserJoined(member.username, self.count + 1, self._hub.runtime.unix_ms()))
+        if member.username:
+            member.since = self._hub.runtime.unix_ms()
+            fresh = self.roster.enter(member)
+            if fresh and member.announced:
+                self._announce_join(member.username)
+            if self.epoch:
+                self._hub.broker.come(self.name, (member.present,), ())
         self.members[member] = None
-        self._subscribers += not member.username
         self.place(member, after)
 
     def place(self, member: Member, after: int | None) -> None:
@@ -201,23 +209,41 @@ class Room:
         self._fan_out.forget(member)
         self.make_live(member)
         del self.members[member]
-        self._subscribers -= not member.username
         self._newcomers.pop(member.connection, None)
-        if member.announced:
-            self._announce(UserLeft(member.username, self.count, self._hub.runtime.unix_ms()))
+        if member.username:
+            last = self.roster.leave(member)
+            if last and member.announced:
+                self._announce_leave(member.username)
+            if self.epoch and not self.roster.here(member.id):
+                self._hub.broker.come(self.name, (), (member.id,))
 
-    def _announce(self, event: UserJoined | UserLeft) -> None:
+    def _announce_join(self, username: str) -> None:
+        """Tells who was here before."""
+        count = self.count
+        self._announce(UserJoined(username, count, self._hub.runtime.unix_ms()), count - 1)
+
+    def _announce_leave(self, username: str) -> None:
+        count = self.count
+        self._announce(UserLeft(username, count, self._hub.runtime.unix_ms()), count)
+
+    def _announce(self, event: UserJoined | UserLeft, others: int) -> None:
         if not self.members:
             return
-        if self.count > self._hub.config.rooms.presence_detail:
+        if others > self._hub.config.rooms.presence_detail:
             self._hub.count_later(self)
         else:
-            self.publish(event, keep=False)
+            self._publish_here(event)
 
     def announce_count(self) -> None:
         """Says how many there are, in place of each coming and going."""
         if self.members:
-            self.publish(MemberCount(self.count, self._hub.runtime.unix_ms()), keep=False)
+            self._publish_here(MemberCount(self.count, self._hub.runtime.unix_ms()))
+
+    def _publish_here(self, event: Event) -> None:
+        """Tells the members on this node; the other nodes tell theirs."""
+        new = prepare(event, False, None, "", None, False)
+        new.here = True
+        self._publish(new)
 
     def let_go(self, member: Member) -> None:
         """A member's connection is lost: it stays, and is not written to."""
@@ -293,10 +319,13 @@ class Room:
         new = prepare(event, keep, exclude, key, once, confirm)
         if confirm and self.epoch:
             self.receipts.prepare(self, self._hub)
+        self._publish(new)
+        return new
+
+    def _publish(self, new: Publication) -> None:
         if not self._pending:
             self._hub.flush_later(self)
         self._pending.append(new)
-        return new
 
     def flush(self) -> None:
         """Has the broker keep what is to be kept of this turn, and then delivers all of it."""
@@ -309,6 +338,8 @@ class Room:
         self._pending, self._newcomers = [], {}
         self._flights.append(flight)
         drafts = [publication for publication in flight.publications if publication.keep]
+        if len(drafts) < len(flight.publications):
+            self._tell(flight.publications)
         if not drafts:
             flight.answered(NOTHING)
             return
@@ -318,6 +349,12 @@ class Room:
             log.exception("events of a room could not be kept: room=%r", self.name)
             if flight.answer is None:
                 flight.answered(BrokerError(str(error)))
+
+    def _tell(self, publications: list[Publication]) -> None:
+        """Passes what is not kept to the other nodes."""
+        told = [bytes((each.kind,)) + each.payload for each in publications if not (each.keep or each.here)]
+        if told:
+            self._hub.broker.tell(self.name, told)
 
     def _flush_opened(self, error: BrokerError | None) -> None:
         if error is None:
@@ -362,7 +399,51 @@ class Room:
             self._deliver(batch, personal, before)
         for publication in flight.publications:
             if publication.confirm and publication.seq is not None and not publication.repeated:
-                self.receipts.begin(self, publication, publication.seq, self._hub)
+                item = self.item(publication.seq, publication.payload)
+                self.receipts.begin(self, publication.seq, item, publication.exclude, self._hub)
+
+    # What other nodes do
+
+    def arrived(self, entries: Sequence[Entry]) -> None:
+        """Delivers what others have kept behind the head."""
+        batch = Batch([self.item(entry.seq, entry.payload) for entry in entries])
+        before, self.head = self.head, entries[-1].seq
+        self._deliver(batch, NOBODY, before)
+        for entry, item in zip(entries, batch.items, strict=True):
+            if entry.payload.endswith(CONFIRM):
+                self.receipts.begin(self, entry.seq, item, None, self._hub)
+
+    def told(self, payloads: Sequence[bytes]) -> None:
+        """Delivers what others have passed on and not kept."""
+        items = [(payload[0], payload[1:]) for payload in payloads]
+        batch = Batch([(kind, said[:-1] + self.suffix if kind == EVENT else said) for kind, said in items])
+        self._hub.counters.events_dropped += len(items) * self._behind
+        self._deliver(batch, NOBODY, self.head)
+
+    def moved(self, position: Position) -> None:
+        """The log goes on elsewhere: who is at its end is told of the gap, who is not has to come back."""
+        gap = EVENT, _encode(Gap(self.name, *position))
+        for member in list(self._live()):
+            self._fan_out.forget(member)
+            member.connection.transport.deliver(Batch([gap]))
+        for member in [member for member in self.members if member.reader is not None and position.epoch != self.epoch]:
+            self._hub.close_unavailable(member.connection)
+        if position.epoch != self.epoch:
+            self.receipts = Receipts()
+            for member in self.members:
+                member.acked, member.start = None, position.seq
+        self.epoch, self.head = position
+        self._hub.counters.gaps += 1
+
+    def came(self, node: str, entered: Sequence[Present], left: Sequence[str]) -> None:
+        """Notes who came to another node, and who left it; those here are told."""
+        for present in entered:
+            if self.roster.enter_elsewhere(node, present) and not present.quiet:
+                self._announce_join(present.username)
+        for id in left:
+            gone = self.roster.leave_elsewhere(node, id)
+            if gone is not None and not gone.quiet:
+                self._announce_leave(gone.username)
 
     def _deliver(self, batch: Batch, personal: dict[Connection, Batch], before: int) -> None:
         members = self.members

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -11,6 +12,7 @@ from hubbub.codes import TOKEN_EXPIRES, UNAUTHENTICATED
 from hubbub.errors import HandshakeError
 from hubbub.hub.expiry import WARNING_SECONDS, Expiry
 from hubbub.hub.identity import NOTHING, REFUSED_TOKEN, Identity
+from hubbub.hub.ports import Entry
 from hubbub.hub.publication import Publication
 from hubbub.hub.revocations import Kind, Revocations
 from hubbub.wire.messages import Warning as WarningEvent
@@ -80,6 +82,15 @@ class Standing:
     def revoke(self, kind: Kind, subject: str) -> Publication:
         """Ends the credentials of a token, a user or a session at once, and the connections that have them."""
         answer = self.revocations.add(kind, subject)
+        self._end(kind, subject)
+        return answer
+
+    def heard(self, entries: Sequence[Entry]) -> None:
+        """Other nodes have revoked something."""
+        for kind, subject in self.revocations.note(entries):
+            self._end(kind, subject)
+
+    def _end(self, kind: Kind, subject: str) -> None:
         for connection in [
             connection
             for connection in self._hub.connections
@@ -93,7 +104,6 @@ class Standing:
                 log.exception("a connection whose credentials were revoked could not be closed")
         if kind == "session":
             self._hub.sessions.revoke(subject)
-        return answer
 
     def _now(self) -> float:
         """Unix seconds."""

@@ -405,7 +405,7 @@ def test_exclusion_holds_in_slices() -> None:
 
 def test_members_are_listed_in_the_order_of_joining(bench: Bench) -> None:
     *_, last = bench.join("lobby", "eve", "ada", "bob")
-    assert last.room.roster(last.members[-1]) == (["eve", "ada", "bob"], False)
+    assert last.room.shown_to(last.members[-1]) == (["eve", "ada", "bob"], False)
 
 
 def test_two_members_may_have_the_same_name(bench: Bench) -> None:
@@ -424,12 +424,12 @@ def test_members_are_listed_by_pages(bench: Bench) -> None:
 def test_a_list_that_is_cut_begins_with_the_joiner() -> None:
     bench = Bench(Config(rooms=Rooms(members_shown=3)))
     *_, last = bench.join("lobby", *"abcde")
-    assert (last.room.roster(last.members[-1]), last.room.count) == ((["e", "a", "b"], True), 5)
+    assert (last.room.shown_to(last.members[-1]), last.room.count) == ((["e", "a", "b"], True), 5)
 
 
 def test_a_list_that_is_not_cut_does_not_say_so(bench: Bench) -> None:
     (ada,) = bench.join("lobby", "ada")
-    assert ada.room.roster(ada.members[-1]) == (["ada"], False)
+    assert ada.room.shown_to(ada.members[-1]) == (["ada"], False)
 
 
 def test_a_large_room_hears_counts_in_place_of_names() -> None:

@@ -1,0 +1,73 @@
+"""What other nodes do, as the broker tells it (hub.ports.Listener): taken to the rooms of this node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from hubbub.hub import revocations
+from hubbub.hub.ports import Entry, Position, Present
+
+if TYPE_CHECKING:
+    from hubbub.hub.hub import Hub
+    from hubbub.hub.member import Member
+    from hubbub.hub.room import Room
+
+
+class Others:
+    """The other nodes, for one hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def arrived(self, room: str, entries: Sequence[Entry]) -> None:
+        found = self._open(room)
+        if found is not None and entries:
+            found.arrived(entries)
+            if room == revocations.ROOM:
+                self._hub.standing.heard(entries)
+
+    def moved(self, room: str, position: Position) -> None:
+        found = self._open(room)
+        if found is not None:
+            found.moved(position)
+
+    def told(self, room: str, payloads: Sequence[bytes]) -> None:
+        found = self._open(room)
+        if found is not None:
+            found.told(payloads)
+
+    def came(self, room: str, node: str, entered: Sequence[Present], left: Sequence[str]) -> None:
+        found = self._hub.rooms.get(room)
+        if found is not None:
+            found.came(node, entered, left)
+            for present in entered:
+                self._let_go(found, present.id)
+
+    def everybody(self, room: str, others: Mapping[str, Sequence[Present]]) -> None:
+        found = self._hub.rooms.get(room)
+        if found is None:
+            return
+        for node, id in found.roster.missing(others):
+            found.came(node, (), (id,))
+        for node, presents in others.items():
+            self.came(room, node, presents, ())
+
+    def _open(self, name: str) -> Room | None:
+        room = self._hub.rooms.get(name)
+        return room if room is not None and room.epoch else None
+
+    def _let_go(self, room: Room, id: str) -> None:
+        """A session is on another node now: what it was here is no more, and nobody is told that it left."""
+        for member in room.roster.here(id):
+            session = member.connection.session
+            if session is not None and session.id == id:
+                self._give_up(member)
+
+    def _give_up(self, member: Member) -> None:
+        connection = member.connection
+        if connection.open:
+            self._hub.replace(connection)
+        session = connection.session
+        if session is not None and session.members.pop(member, None) is not None:
+            self._hub.give_up(member)
