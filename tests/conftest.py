@@ -30,14 +30,14 @@ def history() -> Iterator[History]:
 
 @pytest.fixture(scope="session", autouse=True)
 def silent_to_the_end() -> Iterator[None]:
-    """What servers print when they end holds no secret either."""
+    """What servers print when they end holds no secret either, nor what those have counted that all tests share."""
     yield
     canary.assert_silent()
 
 
 @pytest.fixture(autouse=True)
 def silent() -> Iterator[None]:
-    """No secret of the tests appears in what a server prints, or in its counters."""
+    """No secret of the tests appears in what a server prints, or in the counters of one that has ended."""
     yield
     canary.assert_silent()
 

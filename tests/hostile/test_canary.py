@@ -7,7 +7,7 @@ import pytest
 from tests.hostile.witness import HonestPeer
 from tests.support.canary import Canary
 from tests.support.peer import text
-from tests.support.server import Server
+from tests.support.server import FAST, Server, serve
 
 PLANTED = "too many malformed messages"  # which the server says in its log
 
@@ -29,10 +29,24 @@ def test_a_secret_in_the_log_of_a_server_is_heard(server: Server, canary: Canary
         canary.assert_silent()
 
 
-def test_a_secret_in_the_counters_of_a_server_is_heard(server: Server, canary: Canary) -> None:
-    canary.watch(server.output, server.counters)
+def test_a_secret_in_the_counters_of_a_server_is_heard_at_its_end(
+    tmp_path: Path, canary: Canary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.support.server.canary", canary)
     canary.keep("handshakes_refused", "the planted secret")
-    with pytest.raises(AssertionError, match="the planted secret in the counters of server"):
+    with serve(tmp_path, FAST, "--rate-limit", "0"):
+        canary.assert_silent()
+    with pytest.raises(AssertionError, match=r"secret in the counters of server-\S+: fast path --rate-limit 0"):
+        canary.assert_silent()
+
+
+def test_a_secret_in_the_output_of_a_server_that_has_ended_is_heard(
+    tmp_path: Path, canary: Canary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.support.server.canary", canary)
+    with serve(tmp_path):
+        canary.keep("Hubbub serves tests", "the planted secret")
+    with pytest.raises(AssertionError, match="the planted secret in the output server"):
         canary.assert_silent()
 
 
@@ -58,6 +72,7 @@ def test_a_secret_that_is_being_written_is_heard_once_it_is(tmp_path: Path, cana
 
 
 def test_other_words_are_not_heard(server: Server, canary: Canary) -> None:
-    canary.watch(server.output, server.counters)
     canary.keep("a secret that nobody has said", "the planted secret")
+    canary.watch(server.output)
+    canary.hear_counters("a server", server.counters)
     canary.assert_silent()

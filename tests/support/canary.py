@@ -31,7 +31,6 @@ class Canary:
     def __init__(self) -> None:
         self.secrets: dict[str, str] = {}
         self._outputs: dict[Path, int] = {}
-        self._counters: dict[Path, Callable[[], dict[str, Any]]] = {}
         self._heard: list[str] = []
 
     def keep(self, secret: str, name: str) -> str:
@@ -40,34 +39,42 @@ class Canary:
         self.secrets[secret] = name
         return secret
 
-    def watch(self, output: Path, counters: Callable[[], dict[str, Any]] | None = None) -> None:
-        """Listens to what is written to a file from now on; and to counters until `forget`."""
+    def watch(self, output: Path) -> None:
+        """Listens to what is written to a file, until `forget`."""
         self._outputs[output] = 0
-        if counters is not None:
-            self._counters[output] = counters
 
     def forget(self, output: Path) -> None:
-        """The server has ended: its counters cannot be read any more, its output is read once more."""
-        self._counters.pop(output, None)
+        """Listens to a file once more: nobody writes to it any longer."""
+        self._listen(output)
+        del self._outputs[output]
+
+    def hear_counters(self, server: str, counters: Callable[[], dict[str, Any]]) -> None:
+        """Listens to what a server has counted; as counters only grow, the end of the server is time enough."""
+        if self.secrets:
+            self.hear(json.dumps(counters()), f"the counters of {server}")
 
     def hear(self, text: str, where: str) -> None:
         """Listens to a text."""
-        self._heard += [f"{name} in {where}" for secret, name in self.secrets.items() if secret in text]
+        if text:
+            self._heard += [f"{name} in {where}" for secret, name in self.secrets.items() if secret in text]
 
     def assert_silent(self) -> None:
         """Fails when a secret was heard since the last time; says which and where, and not the secret."""
-        for output, begin in self._outputs.items():
-            with output.open("rb") as file:
-                file.seek(begin)
-                text = file.read()
-            # A line that is being written is read again with its end.
-            self._outputs[output] = begin + text.rfind(b"\n") + 1
-            self.hear(text.decode(errors="replace"), f"the output {output.name}")
-        if self.secrets:
-            for output, counters in self._counters.items():
-                self.hear(json.dumps(counters()), f"the counters of {output.name}")
+        for output in self._outputs:
+            self._listen(output)
         heard, self._heard = self._heard, []
         assert not heard, heard
+
+    def _listen(self, output: Path) -> None:
+        """Hears what is new in a file; a line that is being written is read again with its end."""
+        begin = self._outputs[output]
+        if output.stat().st_size == begin:
+            return
+        with output.open("rb") as file:
+            file.seek(begin)
+            text = file.read()
+        self._outputs[output] = begin + text.rfind(b"\n") + 1
+        self.hear(text.decode(errors="replace"), f"the output {output.name}")
 
 
 canary = Canary()

@@ -164,10 +164,12 @@ def serve(
             stderr=subprocess.STDOUT,
         )
     server = Server(host, port, process, output, secure="--tls-cert" in options)
+    canary.watch(output)
     try:
         wait_until_listening(port, process, output)
-        canary.watch(output, server.counters if target == TESTED and not server.secure else None)
         yield server
+        if target == TESTED and not server.secure:
+            canary.hear_counters(f"{output.name}: {' '.join((host, *options))}", server.counters)
     finally:
-        canary.forget(output)
         server.stop()
+        canary.forget(output)
