@@ -91,9 +91,15 @@ class Server:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A port that stays reserved until this process ends, so that nobody else has it before its server, or after.
+
+    Nothing listens there; SO_REUSEADDR lets a server do so all the same.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        port: int = holder.getsockname()[1]
+        holder.detach()  # it is closed with the process
         return port
 
 
