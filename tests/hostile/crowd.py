@@ -26,8 +26,9 @@ class Crowd:
         self._opened: dict[Peer, float] = {}
         self._selector = selectors.DefaultSelector()
         for number in range(size):
+            begin = time.monotonic()  # before the server's own clock begins
             peer = Peer(port, source=f"127.0.0.{2 + number // OF_AN_ADDRESS}")
-            self._opened[peer] = time.monotonic()
+            self._opened[peer] = begin
             self._selector.register(peer.socket, selectors.EVENT_READ, peer)
             self.peers.append(peer)
 
@@ -55,7 +56,7 @@ class Crowd:
                 pass
 
     def age_seconds(self, peer: Peer) -> float:
-        """How long ago a connection was opened."""
+        """How long ago somebody began to open a connection."""
         return time.monotonic() - self._opened[peer]
 
     def send(self, data: bytes, every: int = 1) -> None:
