@@ -1,6 +1,7 @@
 """Servers that many tests share, started once; and the rules that whoever talks to one sees kept in every test."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,8 @@ from tests.support import recording
 from tests.support.canary import canary
 from tests.support.history import History
 from tests.support.server import FAST, Server, serve
+
+ENDED_AT_ONCE = 8
 
 
 class Servers(Protocol):
@@ -46,12 +49,15 @@ def silent() -> Iterator[None]:
 def servers(silent_to_the_end: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     folder: Path = tmp_path_factory.mktemp("servers")
     running: dict[tuple[str, ...], Server] = {}
-    with ExitStack() as stack:
+    stacks: list[ExitStack] = []
 
-        def start(host: str = FAST, *options: str) -> Server:
-            key = (host, *options)
-            if key not in running or running[key].process.poll() is not None:
-                running[key] = stack.enter_context(serve(folder, host, *options))
-            return running[key]
+    def start(host: str = FAST, *options: str) -> Server:
+        key = (host, *options)
+        if key not in running or running[key].process.poll() is not None:
+            stacks.append(ExitStack())
+            running[key] = stacks[-1].enter_context(serve(folder, host, *options))
+        return running[key]
 
-        yield start
+    yield start
+    with ThreadPoolExecutor(ENDED_AT_ONCE) as pool:  # each takes a moment, in which it does nothing
+        list(pool.map(ExitStack.close, stacks))
