@@ -20,6 +20,7 @@ from tests.support.chatter import chatting, close_of
 from tests.support.peer import Peer, TlsPeer, frame
 from tests.support.server import ASGI, FAST, FAST_ASYNCIO, Server, serve
 from tests.support.terminal import HUBBUB, run, terminal
+from tests.support.tls import SharedTlsSocket
 
 SECONDS = 10.0
 LONGEST = 65_536
@@ -82,6 +83,7 @@ def room() -> str:
 
 @pytest.fixture(autouse=True)
 def _trusted(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssl.SSLContext, "sslsocket_class", SharedTlsSocket)
     monkeypatch.setenv("SSL_CERT_FILE", str(files.authority))
 
 
