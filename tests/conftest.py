@@ -11,6 +11,7 @@ import pytest
 from tests.support import recording
 from tests.support.canary import canary
 from tests.support.history import History
+from tests.support.redis import RedisServer
 from tests.support.server import FAST, Server, serve
 
 ENDED_AT_ONCE = 8
@@ -61,3 +62,10 @@ def servers(silent_to_the_end: None, tmp_path_factory: pytest.TempPathFactory) -
     yield start
     with ThreadPoolExecutor(ENDED_AT_ONCE) as pool:  # each takes a moment, in which it does nothing
         list(pool.map(ExitStack.close, stacks))
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that tests share, each with a prefix of its own."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server

@@ -22,8 +22,9 @@ MOST: Final = 2**31 - 1
 Value = str | int | float | bool | None
 
 
-def _setting(default: Value, help: str, least: float | None = None, most: float = MOST) -> Any:
-    return field(default=default, metadata={"help": help, "least": least, "most": most, "secret": False})
+def _setting(default: Value, help: str, least: float | None = None, most: float = MOST, *, shown: bool = True) -> Any:
+    """A setting; one that may hold a password is not shown by a representation."""
+    return field(default=default, repr=shown, metadata={"help": help, "least": least, "most": most, "secret": False})
 
 
 def _secret(help: str) -> Any:
@@ -38,7 +39,9 @@ class Server:
     host: str = _setting("127.0.0.1", "address to listen on; only this machine unless you choose otherwise")
     port: int = _setting(8080, "port to listen on; 0 takes a free one", 0)
     broker: str = _setting(
-        "sqlite:///hubbub.db", "where rooms keep their events: a file; memory:// is gone with the process"
+        "sqlite:///hubbub.db",
+        "where rooms keep their events: a file; memory:// ends with the process; redis:// is for many nodes",
+        shown=False,
     )
     synchronous: str = _setting(
         "normal", "sqlite://: normal survives the process being killed, full also a loss of power, off neither for sure"
@@ -52,6 +55,26 @@ class Server:
     reconnect_ms: int = _setting(500, "what clients are told to wait after a restart, in milliseconds", 0)
     tls_cert: str = _setting("", "PEM file with the certificate and those between it and the root; with it TLS is on")
     tls_key: str = _setting("", "PEM file with its private key; both are read again on SIGHUP")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redis:
+    """How Redis is used, where `broker` names one."""
+
+    redis_prefix: str = _setting("hubbub:", "what all keys and channels begin with: nodes with the same share rooms")
+    redis_password: str = _secret("the password, where it is not to stand in the URL of `broker`")
+    redis_password_file: str = _setting("", "a file that holds redis_password")
+    redis_ca: str = _setting("", "rediss://: PEM file with who signs the server's certificate; empty for the system's")
+    redis_connect_seconds: float = _setting(2.0, "time to connect; twice what a lost packet costs", 0.1, 60)
+    redis_timeout_seconds: float = _setting(
+        3.0, "a Redis that is silent so long is gone; scripts take milliseconds", 0.5, 60
+    )
+    redis_wait_seconds: float = _setting(
+        1.0,
+        "how long a publish waits for a Redis that is gone; enough to connect anew. Then it is `unavailable`",
+        0,
+        60,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +225,9 @@ class Policies:
 class Rooms:
     """How rooms behave."""
 
-    history: int = _setting(0, "events kept of a room; 0 for the broker's own: 1,000 in memory, 10,000 in a file", 0)
+    history: int = _setting(
+        0, "events kept of a room; 0 for the broker's own: 1,000 in memory, 10,000 in a file or Redis", 0
+    )
     history_bytes: int = _setting(16_777_216, "bytes kept of a room; 100,000 chat messages. 0 for no bound", 0)
     history_seconds: float = _setting(604_800.0, "how long a room keeps events; a week. 0 for ever", 0)
     slow_readers: str = _setting(
@@ -249,6 +274,7 @@ class Config:
     """All settings of a node; the names are unique over all groups."""
 
     server: Server = Server()
+    redis: Redis = Redis()
     limits: Limits = Limits()
     heartbeat: Heartbeat = Heartbeat()
     rooms: Rooms = Rooms()

@@ -53,3 +53,7 @@ class CommandError(HubbubError):
 
 class BrokerError(HubbubError):
     """The broker cannot keep or read: a full disk, a damaged file, a server that does not answer. Nothing was kept."""
+
+
+class BrokerAwayError(BrokerError):
+    """The broker's server is not there; it may be there soon."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -23,11 +24,12 @@ from hubbub.app import Hubbub
 from hubbub.auth.choose import choose_origins, choose_proxies, choose_ways
 from hubbub.auth.gate import Gate
 from hubbub.auth.tickets import Tickets
+from hubbub.brokers import redis_url
 from hubbub.brokers.memory import MemoryBroker
 from hubbub.brokers.sqlite import SqliteBroker
 from hubbub.brokers.sqlite_open import parse_url
 from hubbub.config import Config, Policies
-from hubbub.errors import BrokerError, ConfigError, HandshakeError
+from hubbub.errors import BrokerAwayError, BrokerError, ConfigError, HandshakeError
 from hubbub.hub import revocations
 from hubbub.hub.counters import Counters
 from hubbub.hub.hub import Hub
@@ -42,6 +44,8 @@ _VERSION_4: Final = bytes(0x40 | byte & 0x0F for byte in range(256))
 _VARIANT: Final = bytes(0x80 | byte & 0x3F for byte in range(256))
 MEMORY_HISTORY: Final = 1_000
 FILE_HISTORY: Final = 10_000
+OPEN_SECONDS: Final = 1.0
+"""Between attempts to reach the broker's server, where a host has started us without it."""
 
 
 class RandomIds:
@@ -77,6 +81,10 @@ class AsyncioRuntime:
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """The loop runs."""
         self._loop = loop
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop, once it runs."""
+        return self._loop
 
     def post(self, callback: Callable[[], None]) -> None:
         """Has a callback called on the loop's thread; called from any thread."""
@@ -129,9 +137,38 @@ class Node:
         self._broker: Broker | None = None
         self._gate: Gate | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._opening = asyncio.Lock()
+        self._open_at = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self._router or self.start())(scope, receive, send)
+        if scope["type"] == "lifespan":  # also where the broker is not there yet
+            await Router(lifespan=self.lifespan)(scope, receive, send)
+            return
+        router = self._router or await self._begin()
+        if router is None:
+            await _answer(scope, receive, send, 503, "the broker is not there", ((b"retry-after", b"1"),))
+        else:
+            await router(scope, receive, send)
+
+    async def _begin(self) -> Router | None:
+        """Starts the node; None while the broker's server is not there, which is asked no more than once a second."""
+        if redis_url.names_redis(self._config.server.broker):
+            async with self._opening:
+                if self._broker is None and not await self._open_later():
+                    return None
+        return self._router or self.start()
+
+    async def _open_later(self) -> bool:
+        now = self._runtime.monotonic()
+        if now < self._open_at:
+            return False
+        try:
+            await asyncio.to_thread(self.open)
+        except BrokerAwayError as error:
+            log.error("the node is not ready: %s", error)
+            self._open_at = now + OPEN_SECONDS
+            return False
+        return True
 
     def open(self) -> Broker:
         """Opens the broker; `start` does so by itself, but has nobody to tell of a mistake.
@@ -158,7 +195,7 @@ class Node:
         for path, app in self._app.mounts:
             mount = _Files if isinstance(app, StaticFiles) else Mount
             routes.append(mount(path, app=ExceptionMiddleware(app)))
-        self._router = Router(routes, default=_not_found, lifespan=self.lifespan)
+        self._router = Router(routes, default=_not_found)
         self._tick(loop)
         return self._router
 
@@ -204,7 +241,7 @@ class Node:
     async def lifespan(self, _: object = None) -> AsyncIterator[None]:
         """Starts the node where it has not started, and stops it in the end: what a host needs that mounts it."""
         if self._router is None:
-            self.start()
+            await self._begin()
         try:
             yield
         finally:
@@ -244,16 +281,43 @@ def open_broker(config: Config, runtime: AsyncioRuntime, policies: Policies) -> 
         path, level = parse_url(url), config.server.synchronous.upper()
         kept = partial(retention, FILE_HISTORY)
         return SqliteBroker(path, kept, runtime.unix_ms, runtime.post, level)
-    raise ConfigError(f"broker {url!r}: known are sqlite:///file and memory://")
+    if redis_url.names_redis(url):
+        return _open_redis(config, runtime, partial(retention, FILE_HISTORY))
+    shown = re.sub("//.*@", "//...@", url)
+    raise ConfigError(f"broker {shown!r}: known are sqlite:///file, memory:// and redis://host")
+
+
+def _open_redis(config: Config, runtime: AsyncioRuntime, retention: Callable[[str], Retention]) -> Broker:
+    from hubbub.brokers.redis import open_redis  # costs 0.2 s, which nobody else is to pay
+    from hubbub.brokers.redis_link import Patience
+
+    settings = config.redis
+    password = redis_url.read_password(settings.redis_password, settings.redis_password_file)
+    target = redis_url.parse_url(config.server.broker, password)
+    patience = Patience(settings.redis_connect_seconds, settings.redis_timeout_seconds, settings.redis_wait_seconds)
+    if set(settings.redis_prefix) & set("{}"):
+        raise ConfigError("redis_prefix: braces have a meaning in a Redis Cluster: leave them out")
+    return open_redis(
+        target, patience, settings.redis_prefix, retention, runtime.unix_ms, runtime.loop, settings.redis_ca
+    )
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    await _answer(scope, receive, send, 404, "no such path" if scope["type"] == "websocket" else "Not Found")
+
+
+async def _answer(
+    scope: Scope, receive: Receive, send: Send, status: int, reason: str, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> None:
+    """Refuses a request, with its reason as a text."""
     if scope["type"] == "websocket":
-        await refuse(scope, receive, send, HandshakeError(404, "no such path"))
+        await refuse(scope, receive, send, HandshakeError(status, reason, headers))
     elif scope["type"] == "http":
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"10")]
-        await send({"type": "http.response.start", "status": 404, "headers": headers})
-        await send({"type": "http.response.body", "body": b"Not Found\n"})
+        body = reason.encode() + b"\n"
+        length = (b"content-length", b"%d" % len(body))
+        head = [(b"content-type", b"text/plain; charset=utf-8"), length, *headers]
+        await send({"type": "http.response.start", "status": status, "headers": head})
+        await send({"type": "http.response.body", "body": body})
 
 
 def build_asgi(app: Hubbub, config: Config | None = None) -> Node:

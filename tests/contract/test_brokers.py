@@ -15,12 +15,13 @@ FAR = 2**70
 Start = Callable[..., Logs]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     started: list[Logs] = []
+    url: str | None = request.getfixturevalue("redis_server").url if request.param == "redis" else None
 
     def start(retention: Retention = EVERYTHING, max_logs: int = 10) -> Logs:
-        path = None if request.param == "memory" else tmp_path / f"{len(started)}.db"
+        path = tmp_path / f"{len(started)}.db" if request.param == "sqlite" else url
         started.append(Logs(path, retention, max_logs))
         started[-1].open()
         return started[-1]

@@ -7,8 +7,12 @@ import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from hubbub.brokers.memory import MemoryBroker
+from hubbub.brokers.redis import RedisBroker, open_redis
+from hubbub.brokers.redis_link import Patience
+from hubbub.brokers.redis_url import parse_url
 from hubbub.brokers.sqlite import SqliteBroker
 from hubbub.errors import BrokerError
 from hubbub.hub.ports import Broker, Draft, Entry, Kept, Once, Portion, Position, Retention
@@ -16,6 +20,7 @@ from hubbub.hub.ports import Broker, Draft, Entry, Kept, Once, Portion, Position
 DEADLINE_SECONDS = 20
 EVERYTHING = Retention(0, 0, 0)
 NOW = 1_700_000_000_000
+PATIENCE = Patience(connect=2, timeout=1.5, wait=0)
 
 T = TypeVar("T")
 
@@ -24,23 +29,38 @@ class Logs:
     """A broker, and a clock that is moved by hand. Answers that are errors are raised.
 
     Args:
-        path: of the file; None for memory.
+        path: of the file, or the URL of a Redis; None for memory.
     """
 
-    def __init__(self, path: Path | None, retention: Retention = EVERYTHING, max_logs: int = 10) -> None:
+    def __init__(self, path: Path | str | None, retention: Retention = EVERYTHING, max_logs: int = 10) -> None:
         self.loop = asyncio.new_event_loop()
         self.path = path
         self.now = NOW
         self.retention = retention
         self.max_logs = max_logs
+        self.prefix = f"test-{uuid4()}:"
         self._ids = itertools.count(1)
         self.broker = self._start()
 
     def _start(self) -> Broker:
         if self.path is None:
             return MemoryBroker(self._new_id, lambda room: self.retention, self.max_logs, lambda: self.now)
+        if isinstance(self.path, str):
+            return self.redis()
         post = self.loop.call_soon_threadsafe
         return SqliteBroker(self.path, lambda room: self.retention, lambda: self.now, post)
+
+    def redis(self, patience: Patience = PATIENCE) -> RedisBroker:
+        """A node on the Redis; each call makes another, and all share their rooms."""
+        assert isinstance(self.path, str)
+        return open_redis(
+            parse_url(self.path),
+            patience,
+            self.prefix,
+            lambda room: self.retention,
+            lambda: self.now,
+            lambda: self.loop,
+        )
 
     def _new_id(self) -> str:
         return f"epoch-{next(self._ids)}"

@@ -28,6 +28,11 @@ TABLE: dict[str, set[str]] = {
             "brokers.sqlite_open",
             "brokers.sqlite_file",
             "brokers.sqlite_room",
+            "brokers.redis_url",
+            "brokers.redis_bus",
+            "brokers.redis_link",
+            "brokers.redis_room",
+            "brokers.redis_routes",
         ),  # what they share, and parts
     },
     "auth": {

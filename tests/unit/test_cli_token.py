@@ -177,7 +177,7 @@ def test_an_end_that_is_none_is_refused(program: Program, seconds: str) -> None:
 
 
 def test_these_are_the_secrets() -> None:
-    assert [setting.name for setting in SECRETS] == ["jwt_secret", "cookie_secret"]
+    assert [setting.name for setting in SECRETS] == ["redis_password", "jwt_secret", "cookie_secret"]
 
 
 @pytest.mark.parametrize("setting", SECRETS)
@@ -199,8 +199,15 @@ def test_no_help_shows_a_secret(setting: Setting, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("setting", SECRETS)
 def test_no_representation_of_the_settings_holds_one(setting: Setting) -> None:
     config = load(environ={setting.variable: SECRET})
-    assert getattr(config.auth, setting.name) == SECRET
-    assert [shown for shown in (repr(config), str(config), f"{config.auth}") if SECRET in shown] == []
+    assert getattr(getattr(config, setting.group), setting.name) == SECRET
+    assert [
+        shown for shown in (repr(config), str(config), f"{getattr(config, setting.group)}") if SECRET in shown
+    ] == []
+
+
+def test_no_representation_of_the_settings_holds_the_password_of_a_url() -> None:
+    config = load(environ={"HUBBUB_BROKER": f"redis://:{SECRET}@localhost"})
+    assert [shown for shown in (repr(config), str(config), f"{config.server}") if SECRET in shown] == []
 
 
 @pytest.mark.parametrize("setting", SECRETS)
@@ -225,7 +232,7 @@ def test_a_number_that_stands_for_a_secret_is_not_shown(tmp_path: Path) -> None:
 
 
 def test_secrets_are_empty_by_default() -> None:
-    assert [getattr(Config().auth, setting.name) for setting in SECRETS] == ["", ""]
+    assert {setting.default for setting in SECRETS} == {""}
 
 
 # Lists

@@ -33,7 +33,7 @@ def test_every_bit_that_may_be_random_is() -> None:
     assert fixed == 0xF000 << 64 | 0b11 << 62  # the version and the variant (RFC 9562, section 5.4)
 
 
-@pytest.mark.parametrize("url", ["", "memory", "redis://localhost", "://", "MEMORY://"])
+@pytest.mark.parametrize("url", ["", "memory", "reddis://localhost", "://", "MEMORY://"])
 def test_any_other_is_refused_by_name(url: str) -> None:
-    with pytest.raises(ConfigError, match=f"^broker '{url}': known are sqlite:///file and memory://$"):
+    with pytest.raises(ConfigError, match=f"^broker '{url}': known are sqlite:///file, memory:// and redis://host$"):
         open_broker(Config(server=Server(broker=url)), AsyncioRuntime(), Policies(RoomPolicy()))
