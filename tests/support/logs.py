@@ -30,17 +30,27 @@ class Logs:
 
     Args:
         path: of the file, or the URL of a Redis; None for memory.
+        loop: that of the caller, who makes nodes with `redis`; by default one of its own, and a broker on it.
     """
 
-    def __init__(self, path: Path | str | None, retention: Retention = EVERYTHING, max_logs: int = 10) -> None:
-        self.loop = asyncio.new_event_loop()
+    broker: Broker
+
+    def __init__(
+        self,
+        path: Path | str | None,
+        retention: Retention = EVERYTHING,
+        max_logs: int = 10,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.loop = loop or asyncio.new_event_loop()
         self.path = path
         self.now = NOW
         self.retention = retention
         self.max_logs = max_logs
         self.prefix = f"test-{uuid4()}:"
         self._ids = itertools.count(1)
-        self.broker = self._start()
+        if loop is None:
+            self.broker = self._start()
 
     def _start(self) -> Broker:
         if self.path is None:
@@ -50,11 +60,12 @@ class Logs:
         post = self.loop.call_soon_threadsafe
         return SqliteBroker(self.path, lambda room: self.retention, lambda: self.now, post)
 
-    def redis(self, patience: Patience = PATIENCE) -> RedisBroker:
-        """A node on the Redis; each call makes another, and all share their rooms."""
-        assert isinstance(self.path, str)
+    def redis(self, patience: Patience = PATIENCE, url: str | None = None) -> RedisBroker:
+        """A node on the Redis, or on what stands before it; each call makes another, and all share their rooms."""
+        url = url or self.path if isinstance(self.path, str) else url
+        assert url is not None
         return open_redis(
-            parse_url(self.path),
+            parse_url(url),
             patience,
             self.prefix,
             lambda room: self.retention,

@@ -13,7 +13,7 @@ import pytest
 
 from hubbub.auth.tokens import tokens_of
 from hubbub.cli import build, main
-from hubbub.config import Auth, Config, Setting, items_of, load, settings
+from hubbub.config import Auth, Setting, items_of, load, settings
 from hubbub.errors import ConfigError, HandshakeError
 from hubbub.hub.identity import VERBS, Credentials, Identity
 

@@ -138,12 +138,14 @@ class RedisBroker:
         append = Append(time, drafts, kept, sum([len(draft.payload) for draft in drafts]))
         if self._stopping or self._waiting_bytes + append.size > MAX_WAITING_BYTES:
             why = "the broker has stopped" if self._stopping else f"{MAX_WAITING_BYTES} bytes wait for Redis already"
-            log.answered(failure_of([append], BrokerError(why)), 0)
-            self._advance(log)
-            return
+            error = BrokerError(why)
+            append = Append(time, (), lambda _: kept(error), 0)  # in its turn: those before have no answer yet
         self._waiting_bytes += append.size
         log.pending.append(append)
-        self._mark(log)
+        if self._stopping:
+            self._fail(log, error)
+        else:
+            self._mark(log)
 
     def tell(self, room: str, payloads: Sequence[bytes]) -> None:
         log = self._rooms.get(room)

@@ -114,8 +114,10 @@ async def fetch_secret(connect: Connect, key: bytes, candidate: bytes) -> bytes:
     except CONNECT_ERRORS as error:
         raise BrokerError(" ".join(str(error).split()) or type(error).__name__) from None
     try:
-        await ask(connection, "SET", key, candidate, "NX")
         stored = await ask(connection, "GET", key)
+        if stored is None:
+            await ask(connection, "SET", key, candidate, "NX")
+            stored = await ask(connection, "GET", key)
     except CONNECT_ERRORS as error:
         raise BrokerError(" ".join(str(error).split()) or type(error).__name__) from None
     finally:
