@@ -11,7 +11,7 @@ import pytest
 from tests.support import recording
 from tests.support.canary import canary
 from tests.support.history import History
-from tests.support.redis import RedisServer
+from tests.support.redis import RedisCluster, RedisServer
 from tests.support.server import FAST, Server, serve
 
 ENDED_AT_ONCE = 8
@@ -62,6 +62,13 @@ def servers(silent_to_the_end: None, tmp_path_factory: pytest.TempPathFactory) -
     yield start
     with ThreadPoolExecutor(ENDED_AT_ONCE) as pool:  # each takes a moment, in which it does nothing
         list(pool.map(ExitStack.close, stacks))
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """A Cluster of three nodes."""
+    with RedisCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

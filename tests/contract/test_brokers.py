@@ -15,10 +15,10 @@ FAR = 2**70
 Start = Callable[..., Logs]
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "redis_server", "redis_cluster"])
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     started: list[Logs] = []
-    url: str | None = request.getfixturevalue("redis_server").url if request.param == "redis" else None
+    url: str | None = request.getfixturevalue(request.param).url if request.param.startswith("redis") else None
 
     def start(retention: Retention = EVERYTHING, max_logs: int = 10) -> Logs:
         path = tmp_path / f"{len(started)}.db" if request.param == "sqlite" else url

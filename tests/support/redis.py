@@ -94,3 +94,71 @@ class RedisServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.kill()
+
+
+class RedisCluster:
+    """Three nodes that share the slots between them, without replicas."""
+
+    def __init__(self, folder: Path) -> None:
+        self.servers: list[RedisServer] = []
+        for number in range(3):
+            (folder / str(number)).mkdir()
+            options: dict[str, Any] = {"cluster_enabled": "yes", "cluster_port": free_port(), "cluster_node_timeout": 1000}
+            self.servers.append(RedisServer(folder / str(number), **options))
+
+    @property
+    def url(self) -> str:
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in self.servers[:2])
+
+    def __enter__(self) -> RedisCluster:
+        bounds = [0, 5461, 10923, 16384]
+        for number, server in enumerate(self.servers):
+            server.start()
+            server.ask("CLUSTER", "ADDSLOTSRANGE", bounds[number], bounds[number + 1] - 1)
+        for server in self.servers[1:]:
+            first = self.servers[0]
+            server.ask("CLUSTER", "MEET", "127.0.0.1", first.port, first.options["cluster_port"])
+        for server in self.servers:
+            server.wait_for(lambda server=server: self._whole(server))
+        return self
+
+    def _whole(self, server: RedisServer) -> bool:
+        return b"cluster_state:ok" in bytes(server.ask("CLUSTER", "INFO")) and len(server.ask("CLUSTER", "SLOTS")) == 3
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for server in self.servers:
+            server.kill()
+
+
+class Watched:
+    """A master, a replica, and a Sentinel that makes the replica the master when the master is gone."""
+
+    def __init__(self, folder: Path) -> None:
+        for name in ("master", "replica", "sentinel"):
+            (folder / name).mkdir()
+        self.master = RedisServer(folder / "master", repl_diskless_sync_delay=0)
+        self.replica = RedisServer(
+            folder / "replica", replicaof=f"127.0.0.1 {self.master.port}", repl_diskless_sync_delay=0
+        )
+        self.sentinel = RedisServer(folder / "sentinel", sentinel=True)
+        self.sentinel.options |= {
+            "sentinel monitor rooms": f"127.0.0.1 {self.master.port} 1",
+            "sentinel down-after-milliseconds rooms": 500,
+            "sentinel failover-timeout rooms": 3000,
+        }
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://127.0.0.1:1,127.0.0.1:{self.sentinel.port}/rooms"
+
+    def __enter__(self) -> Watched:
+        self.master.start()
+        self.replica.start()
+        self.replica.wait_for(lambda: self.replica.ask("ROLE")[3] == b"connected")
+        self.sentinel.start()
+        self.sentinel.wait_for(lambda: len(self.sentinel.ask("SENTINEL", "REPLICAS", "rooms")) == 1)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for server in (self.sentinel, self.replica, self.master):
+            server.kill()

@@ -33,6 +33,7 @@ TABLE: dict[str, set[str]] = {
             "brokers.redis_link",
             "brokers.redis_room",
             "brokers.redis_routes",
+            "brokers.redis_cluster",
         ),  # what they share, and parts
     },
     "auth": {

@@ -13,9 +13,10 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from hubbub.brokers import redis_bus as bus
+from hubbub.brokers.redis_cluster import ClusterRoutes
 from hubbub.brokers.redis_link import Call, Link, Patience, Script
 from hubbub.brokers.redis_room import HOLE_SECONDS, Append, Batch, Flight, Hole, Room, failure_of, result_of
-from hubbub.brokers.redis_routes import Routes, routes_to
+from hubbub.brokers.redis_routes import Routes
 from hubbub.brokers.redis_url import Target
 from hubbub.brokers.ring import MAX_READERS
 from hubbub.errors import BrokerAwayError, BrokerError
@@ -60,7 +61,7 @@ class RedisBroker:
 
     def __init__(
         self,
-        routes: Routes,
+        routes: Routes | ClusterRoutes,
         secret: bytes,
         retention: Callable[[str], Retention],
         now_ms: Callable[[], int],
@@ -80,6 +81,7 @@ class RedisBroker:
         self._listener: Listener | None = None
         self._rooms: dict[str, Room] = {}
         self._channels: dict[bytes, Room] = {}
+        self._homes: dict[Room, Link] = {}
         self._dirty: dict[Room, None] = {}
         self._holes: dict[Room, None] = {}
         self._flushing = self._begun = self._stopping = False
@@ -95,7 +97,7 @@ class RedisBroker:
         self._loop = self._get_loop()
         self._touched = self._loop.time()
         echo = self._prefix.encode() + b"node:" + self.node.hex().encode()
-        self._routes.begin(self._loop, echo, self._scripts.values(), self._heard, self._compare)
+        self._routes.begin(self._loop, echo, self._scripts.values(), self._heard, self._compare, self._rehome)
         key = self._prefix.encode() + b"secret"
         self._routes.beat(Call([b"SET", key, self.secret, b"NX"], self._beaten, slot=key))
 
@@ -125,7 +127,7 @@ class RedisBroker:
             return
         found.openers.append(opened)
         if len(found.openers) == 1:
-            self._link(found).subscribe(found.channel, partial(self._subscribed, found))
+            self._house(found, self._link(found))
 
     def close(self, room: str) -> None:
         found = self._rooms.get(room)
@@ -258,12 +260,28 @@ class RedisBroker:
                 self._renewed(room, reply[0].decode(), reply[1])
             done(reply)
 
-        link.call(Call(parts, answered, script, room.keys[0]))
+        link.call(Call(parts, answered, script, room.keys[0]), bounded=name != "open")
+
+    def _house(self, room: Room, link: Link) -> None:
+        """Hears a room's channel where its keys are."""
+        self._homes[room] = link
+        link.subscribe(room.channel, partial(self._subscribed, room))
+
+    def _rehome(self) -> None:
+        """Keys are on other servers now."""
+        for room in list(self._rooms.values()):
+            link, home = self._link(room), self._homes.get(room)
+            if home is not None and home is not link:
+                home.unsubscribe(room.channel)
+                self._house(room, link)
 
     def _subscribed(self, room: Room, error: BrokerError | None) -> None:
-        if error is not None:
+        if room.epoch:  # it has moved here; without a connection it is looked at when there is one
+            if error is None:
+                self._check(room)
+        elif error is not None:
             self._opened(room, error)
-        elif not room.epoch and not room.busy:
+        elif not room.busy:
             room.busy = True
             room.doubtful = False
             self._ask(room, "open", (TAIL, TAIL_BYTES), partial(self._opened, room))
@@ -291,7 +309,7 @@ class RedisBroker:
     def _forget(self, room: Room) -> None:
         if self._rooms.get(room.name) is room:
             del self._rooms[room.name], self._channels[room.channel]
-            self._link(room).unsubscribe(room.channel)
+            self._homes.pop(room).unsubscribe(room.channel)
 
     # Appending
 
@@ -500,7 +518,7 @@ def open_redis(
     Raises:
         BrokerAwayError: Redis is not there.
     """
-    routes = routes_to(target, patience, ca)
+    routes = (ClusterRoutes if target.kind == "cluster" else Routes)(target, patience, ca)
     key = _encoded(f"{prefix}secret")
     with ThreadPoolExecutor(1, "hubbub-redis-secret") as thread:
         try:

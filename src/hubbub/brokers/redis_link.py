@@ -66,7 +66,7 @@ class Script:
 class Call:
     """A command that is under way, and who waits for its reply."""
 
-    __slots__ = ("done", "parts", "script", "size", "slot")
+    __slots__ = ("done", "parts", "script", "size", "slot", "tries")
 
     def __init__(
         self,
@@ -79,6 +79,7 @@ class Call:
         self.done = done
         self.script = script
         self.slot = slot
+        self.tries = 0
         self.size = sum(len(part) for part in parts if isinstance(part, bytes))
 
     def answer(self, reply: Reply | BrokerError) -> None:
@@ -166,17 +167,27 @@ class Link:
 
     # Calls
 
-    def call(self, call: Call) -> None:
-        """Sends a command with the next pipeline; its answer comes later, or at once where there is none to expect."""
+    def call(self, call: Call, *, bounded: bool = True) -> None:
+        """Sends a command with the next pipeline; its answer comes later, or at once where there is none to expect.
+
+        Args:
+            bounded: it fails when too many wait already.
+        """
         if self._ending:
             call.answer(BrokerError(f"{self.title}: the broker has stopped"))
         elif self._hopeless(self._down_since):
             call.answer(self._error)
-        elif len(self._queue) >= MAX_WAITING:
+        elif bounded and len(self._queue) >= MAX_WAITING:
             call.answer(BrokerError(f"{self.title}: {MAX_WAITING} calls wait already"))
         else:
             self._queue.append(call)
             self._work.set()
+
+    def hand_over(self) -> list[Call]:
+        """Calls that this server will not get, because others have what they are about."""
+        waiting = [call for call in self._queue if call.slot and call.done is not None]
+        self._queue.clear()
+        return waiting
 
     def _hopeless(self, since: float | None) -> bool:
         return since is not None and self._loop.time() >= self._until(since)

@@ -81,7 +81,7 @@ async def _connect_to_master(target: Target, patience: Patience, ca: str) -> Abs
                 continue
             connection = await open_connection(target, address, patience, ca)
         except CONNECT_ERRORS as error:
-            said.append(str(error) or type(error).__name__)
+            said.append(reason_of(error))
             continue
         try:
             if (await ask(connection, "ROLE"))[0] != b"master":
@@ -103,6 +103,11 @@ async def _master_of(target: Target, sentinel: Address, patience: Patience, ca: 
     return (found[0].decode(), int(found[1])) if found else None
 
 
+def reason_of(error: BaseException) -> str:
+    """Why, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 async def fetch_secret(connect: Connect, key: bytes, candidate: bytes) -> bytes:
     """The secret that all nodes share: that which is stored, or ours where there is none.
 
@@ -112,14 +117,14 @@ async def fetch_secret(connect: Connect, key: bytes, candidate: bytes) -> bytes:
     try:
         connection = await connect()
     except CONNECT_ERRORS as error:
-        raise BrokerError(" ".join(str(error).split()) or type(error).__name__) from None
+        raise BrokerError(reason_of(error)) from None
     try:
         stored = await ask(connection, "GET", key)
         if stored is None:
             await ask(connection, "SET", key, candidate, "NX")
             stored = await ask(connection, "GET", key)
     except CONNECT_ERRORS as error:
-        raise BrokerError(" ".join(str(error).split()) or type(error).__name__) from None
+        raise BrokerError(reason_of(error)) from None
     finally:
         await connection.disconnect(nowait=True)
     if not isinstance(stored, bytes) or len(stored) != len(candidate):
@@ -156,8 +161,9 @@ class Routes:
         scripts: Iterable[Script],
         heard: Callable[[bytes, bytes], None],
         up: Callable[[Link], None],
+        changed: Callable[[], None],
     ) -> None:
-        """Connects; `heard` and `up` as of a `Link`."""
+        """Connects; `heard` and `up` as of a `Link`; `changed` is for those whose keys move."""
         connect = connector(self.target, self.patience, self._ca)
         link = Link(loop, connect, str(self.target), echo, self.patience, heard, up)
         self.links.append(link)
@@ -182,8 +188,3 @@ class Routes:
             BrokerError: Redis cannot be asked.
         """
         return await fetch_secret(connector(self.target, self.patience, self._ca), key, candidate)
-
-
-def routes_to(target: Target, patience: Patience, ca: str = "") -> Routes:
-    """What there is for a URL."""
-    return Routes(target, patience, ca)
