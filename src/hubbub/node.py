@@ -36,6 +36,7 @@ from hubbub.hub.hub import Hub
 from hubbub.hub.ports import Broker, Retention
 from hubbub.transports.api import TICKET_PATH, TicketRoute
 from hubbub.transports.asgi import WebSocketRoute, refuse
+from hubbub.transports.health import ALIVE_PATH, READY_PATH, Probe, alive
 
 log: Final = logging.getLogger("hubbub")
 RANDOM_BLOCK_BYTES: Final = 4096
@@ -46,6 +47,8 @@ MEMORY_HISTORY: Final = 1_000
 FILE_HISTORY: Final = 10_000
 OPEN_SECONDS: Final = 1.0
 """Between attempts to reach the broker's server, where a host has started us without it."""
+READY_SECONDS: Final = 2.0
+RETRY_LATER: Final = ((b"retry-after", b"5"),)
 
 
 class RandomIds:
@@ -191,7 +194,11 @@ class Node:
         routes: list[BaseRoute] = [
             StarletteRoute(route.path, WebSocketRoute(hub, route.endpoints, gate)) for route in self._app.bind(hub)
         ]
-        routes.append(Route(TICKET_PATH, TicketRoute(hub, gate)))
+        routes += (
+            Route(TICKET_PATH, TicketRoute(hub, gate)),
+            Route(ALIVE_PATH, Probe(alive)),
+            Route(READY_PATH, Probe(partial(self._check_ready, hub))),
+        )
         for path, app in self._app.mounts:
             mount = _Files if isinstance(app, StaticFiles) else Mount
             routes.append(mount(path, app=ExceptionMiddleware(app)))
@@ -214,13 +221,6 @@ class Node:
         auth = self._config.auth
         ways = choose_ways(auth, self._app.authenticator, time.time)
 
-        async def ready() -> None:
-            if not hub.standing.revocations.loaded:
-                read: asyncio.Future[BrokerError | None] = asyncio.get_running_loop().create_future()
-                hub.standing.revocations.load(lambda error: None if read.done() else read.set_result(error))
-                if await read is not None:
-                    raise HandshakeError(503, "it cannot be read who has been locked out", ((b"retry-after", b"5"),))
-
         return Gate(
             ways,
             choose_origins(auth, ways),
@@ -229,8 +229,34 @@ class Node:
             local=not auth.auth and self._app.authenticator is None,
             token_in_query=auth.token_in_query,
             knock=lambda address: hub.admission.knock(address, self._runtime.monotonic()),
-            ready=ready,
+            ready=partial(self._check_open, hub),
         )
+
+    async def _check_open(self, hub: Hub) -> None:
+        """Whether anybody may come in: it is known who has been locked out.
+
+        Raises:
+            HandshakeError: 503.
+        """
+        if not hub.standing.revocations.loaded:
+            read: asyncio.Future[BrokerError | None] = asyncio.get_running_loop().create_future()
+            hub.standing.revocations.load(lambda error: None if read.done() else read.set_result(error))
+            if await read is not None:
+                raise HandshakeError(503, "it cannot be read who has been locked out", RETRY_LATER)
+
+    async def _check_ready(self, hub: Hub) -> None:
+        """Whether the node is to be sent clients.
+
+        Raises:
+            HandshakeError: 503.
+        """
+        if not hub.broker.ready:
+            raise HandshakeError(503, "the broker does not answer", RETRY_LATER)
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await self._check_open(hub)
+        except TimeoutError:
+            raise HandshakeError(503, "it takes too long to read who has been locked out", RETRY_LATER) from None
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         assert self.hub is not None

@@ -55,6 +55,8 @@ class MemoryBroker:
         now_ms: the time of day, Unix milliseconds.
     """
 
+    ready = True
+
     def __init__(
         self,
         new_id: Callable[[], str],

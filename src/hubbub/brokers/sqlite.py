@@ -78,6 +78,8 @@ class SqliteBroker:
         BrokerError: the file is damaged or the disk is full.
     """
 
+    ready = True
+
     def __init__(
         self,
         path: Path,
