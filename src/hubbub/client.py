@@ -18,7 +18,16 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from hubbub.codes import GOING_AWAY, INVALID_DATA, MALFORMED, NORMAL, REMOVED, REPLACED, TRY_AGAIN_LATER
+from hubbub.codes import (
+    GOING_AWAY,
+    INVALID_DATA,
+    MALFORMED,
+    NORMAL,
+    REMOVED,
+    REPLACED,
+    SERVICE_RESTART,
+    TRY_AGAIN_LATER,
+)
 from hubbub.errors import ConfigError, HandshakeError, PeerError
 from hubbub.wire.codec import JSON_SUBPROTOCOL
 from hubbub.wire.handshake import encode_request, read_accept
@@ -31,10 +40,12 @@ CONNECT_SECONDS: Final = 10.0
 LONGEST_EVENT_BYTES: Final = 1 << 24
 READ_BYTES: Final = 1 << 16
 HISTORY: Final = 50
+LOST: Final = 1006
 FINAL_CODES: Final = frozenset((NORMAL, GOING_AWAY, MALFORMED, REMOVED, REPLACED))
 
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]*")  # RFC 6750, section 2.1
+_AFTER: Final = re.compile(r"after=(\d{1,7})")
 MISSING: Final = "! Some messages may be missing here"
 
 
@@ -44,6 +55,7 @@ class Closed(Exception):
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"{code} {reason}".rstrip())
         self.code = code
+        self.reason = reason
 
 
 def reconnect_delay(attempt: int, jitter: float) -> float:
@@ -54,6 +66,21 @@ def reconnect_delay(attempt: int, jitter: float) -> float:
         jitter: random, 0 to 1.
     """
     return min(FIRST_DELAY_SECONDS * 2.0 ** min(attempt, 30), LONGEST_DELAY_SECONDS) * (1 + JITTER * jitter)
+
+
+def restart_delay(closed: Closed, attempt: int, jitter: float, told: float | None = None) -> float:
+    """Seconds to wait after the server has ended a connection: as long as it says, where it restarts.
+
+    Args:
+        attempt, jitter: as in `reconnect_delay`.
+        told: what is left of the time that an event `reconnect` gave.
+    """
+    delay = reconnect_delay(attempt, jitter)
+    found = _AFTER.fullmatch(closed.reason) if closed.code == SERVICE_RESTART else None
+    after = int(found[1]) / 1000 if found else told if closed.code == LOST else None
+    if after is None:
+        return delay
+    return max(after * (1 + JITTER * jitter), delay if attempt else 0.0)
 
 
 def socket_url(url: str) -> str:
@@ -139,7 +166,7 @@ class ClientSocket:
                     code, reason = parse_close(payload)
                     self._writer.write(self._wire.send_close(code, reason))
                     raise Closed(code, reason)
-        raise Closed(1006, "connection lost")
+        raise Closed(LOST, "connection lost")
 
     async def close(self) -> None:
         """Says goodbye."""
@@ -200,6 +227,7 @@ class TerminalChat:
         self._said = 0
         self._unanswered: dict[int, str] = {}
         self._answered = asyncio.Event()
+        self._return_at: float | None = None
 
     async def run(self, lines: asyncio.StreamReader) -> None:
         """Talks until the lines end or the server says that it is over."""
@@ -242,6 +270,7 @@ class TerminalChat:
 
     async def _listen(self) -> None:
         while True:
+            ended: Closed | None = None
             try:
                 await self._converse()
             except HandshakeError as error:
@@ -251,15 +280,22 @@ class TerminalChat:
             except Closed as closed:
                 if closed.code in FINAL_CODES:
                     return
-                why = str(closed)
+                ended, why = closed, str(closed)
             except ssl.SSLCertVerificationError as error:
                 raise ConfigError(f"{self._url}: {error.verify_message}; SSL_CERT_FILE names the trusted") from error
             except (OSError, TimeoutError, PeerError) as error:
                 why = str(error) or type(error).__name__
-            delay = reconnect_delay(self._attempt, random.random())  # noqa: S311 -- spreads clients, guards nothing
+            delay = self._delay(ended)
             self._attempt += 1
             self._show(f"! {why}; next try in {delay:.0f} s")
             await asyncio.sleep(delay)
+
+    def _delay(self, ended: Closed | None) -> float:
+        """Seconds until the next try."""
+        jitter = random.random()  # noqa: S311 -- spreads clients, guards nothing
+        told, self._return_at = self._return_at, None
+        left = None if told is None else max(told - asyncio.get_running_loop().time(), 0.0)
+        return restart_delay(ended or Closed(LOST, ""), self._attempt, jitter, left)
 
     async def _converse(self) -> None:
         socket = await ClientSocket.connect(with_session(self._url, self._session), self._token)
@@ -280,6 +316,8 @@ class TerminalChat:
         match event:
             case {"type": "connected", "session": session}:
                 self._session = session
+            case {"type": "reconnect", "after": after}:
+                self._return_at = asyncio.get_running_loop().time() + after / 1000
             case {"type": "room_info", "epoch": epoch, "seq": seq}:
                 self._enter(socket, event)
                 self._since = {"epoch": epoch, "seq": seq}

@@ -53,6 +53,12 @@ class Server:
     body_seconds: float = _setting(30.0, "time for a request's body; 64 KB over the slowest line in use", 1)
     close_seconds: float = _setting(5.0, "time for a peer to answer a close frame", 1)
     reconnect_ms: int = _setting(500, "what clients are told to wait after a restart, in milliseconds", 0)
+    drain_seconds: float = _setting(
+        5.0, "longest time in which clients are sent away, one every 10 ms, when the server stops", 0, 3600
+    )
+    drain_notice_seconds: float = _setting(
+        0.0, "time between /readyz saying no and that; longer than a load balancer takes to look", 0, 3600
+    )
     tls_cert: str = _setting("", "PEM file with the certificate and those between it and the root; with it TLS is on")
     tls_key: str = _setting("", "PEM file with its private key; both are read again on SIGHUP")
 

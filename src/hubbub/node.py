@@ -104,6 +104,11 @@ class AsyncioRuntime:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def cancel(self) -> None:
+        """Cancels the coroutines under way."""
+        for task in self._tasks:
+            task.cancel()
+
     async def settle(self, seconds: float) -> None:
         """Waits for the coroutines under way, and cancels those that take longer."""
         if self._tasks:
@@ -150,6 +155,9 @@ class Node:
         router = self._router or await self._begin()
         if router is None:
             await _answer(scope, receive, send, 503, "the broker is not there", ((b"retry-after", b"1"),))
+        elif scope["type"] == "websocket" and self.hub is not None and self.hub.draining.begun:
+            self.counters.handshakes_refused += 1  # those of what is mounted as well
+            await refuse(scope, receive, send, self.hub.draining.refusal())
         else:
             await router(scope, receive, send)
 
@@ -233,11 +241,12 @@ class Node:
         )
 
     async def _check_open(self, hub: Hub) -> None:
-        """Whether anybody may come in: it is known who has been locked out.
+        """Whether anybody may come in: it is known who has been locked out, and the node does not stop.
 
         Raises:
             HandshakeError: 503.
         """
+        hub.draining.check()
         if not hub.standing.revocations.loaded:
             read: asyncio.Future[BrokerError | None] = asyncio.get_running_loop().create_future()
             hub.standing.revocations.load(lambda error: None if read.done() else read.set_result(error))
@@ -273,8 +282,28 @@ class Node:
         finally:
             await self.stop()
 
+    async def drain(self, *, listening: bool = False) -> None:
+        """Lets nobody in any more, and ends every connection with 1012, spread over a bounded time.
+
+        Args:
+            listening: whoever comes is still answered, so that load balancers can be waited for.
+        """
+        if self.hub is not None:
+            draining = self.hub.draining
+            draining.begin(self._config.server.drain_notice_seconds if listening else 0.0)
+            while (wait := draining.go_on()) is not None:
+                await asyncio.sleep(wait)
+
+    def hurry(self) -> None:
+        """Ends at once what `drain` and `stop` would wait for."""
+        if self.hub is not None:
+            self.hub.close_all()
+        self._runtime.cancel()
+
     async def stop(self) -> None:
-        """Ends every connection with 1012 and waits for handlers, each within a bounded time; it may start again."""
+        """Drains, if nobody has, and waits for handlers, each within a bounded time; it may start again."""
+        if self.hub is not None and not self.hub.draining.begun:
+            await self.drain()
         if self._timer is not None:  # first: what a tick publishes now would come too late
             self._timer.cancel()
         if self.hub is not None:

@@ -1,15 +1,19 @@
-"""Serves a node: the socket, TLS, uvicorn and its signals."""
+"""Serves a node: the socket, TLS, uvicorn and its signals; and how it ends."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import gc
 import importlib.util
+import logging
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from ipaddress import ip_address
+from types import FrameType
 from typing import Final, Literal
 
 import uvicorn
@@ -18,13 +22,17 @@ from hubbub.config import Config
 from hubbub.errors import ConfigError
 from hubbub.node import Node
 from hubbub.transports.http import HttpProtocol
-from hubbub.transports.tls import Tls, TlsServer, read_settings
+from hubbub.transports.tls import Tls, read_settings
 from hubbub.transports.websocket import WebSocketProtocol
 
+log: Final = logging.getLogger("hubbub")
 # Open files that are no connections of the hub: ours, the broker's, and handshakes under way.
 RESERVED_FILES: Final = 64
 # A full collection over 100,000 connections stalls the loop; what lives long is freed by reference counting.
 GC_THRESHOLDS: Final = (50_000, 20, 1000)
+POLL_SECONDS: Final = 0.1
+# What a second signal leaves to the broker: what was acknowledged is kept already.
+HURRY_SECONDS: Final = 2.0
 
 
 def within_open_files(config: Config) -> Config:
@@ -109,13 +117,72 @@ def event_loop(name: str) -> Literal["auto", "asyncio", "uvloop"]:
             raise ConfigError(f"loop {name!r}: known are auto, asyncio and uvloop")
 
 
+class NodeServer(uvicorn.Server):
+    """uvicorn's server for a node: it drains before it closes, and a second signal ends it at once.
+
+    Args:
+        config: uvicorn's, with the node as its application.
+        tls: None to serve without.
+    """
+
+    def __init__(self, config: uvicorn.Config, node: Node, tls: Tls | None) -> None:
+        super().__init__(config)
+        self._node = node
+        self._tls = tls
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets if self._tls is None else [])
+        if hasattr(signal, "SIGHUP"):  # Windows has none
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        if self._tls is not None:
+            for listener in sockets or ():
+                self.servers.append(await self._tls.listen(listener, self._make_protocol, self.config.backlog))
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+    def _reload(self) -> None:
+        """SIGHUP."""
+        if self._tls is not None:
+            self._tls.reload()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        again = self.should_exit
+        super().handle_exit(sig, frame)
+        self.force_exit = self.force_exit or again
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """The end after a signal; after a second one, at once."""
+        ending = asyncio.ensure_future(self._end(sockets))
+        while not ending.done() and not self.force_exit:
+            await asyncio.wait((ending,), timeout=POLL_SECONDS)
+        if ending.done():
+            ending.result()
+            return
+        ending.cancel()
+        self._node.hurry()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await asyncio.sleep(POLL_SECONDS)  # what was written last leaves
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HURRY_SECONDS):
+                await self.lifespan.shutdown()
+
+    async def _end(self, sockets: list[socket.socket] | None) -> None:
+        """Drains, still listening so that whoever comes is told; then closes."""
+        # For the responses from now on: connections that are kept alive end with them.
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        await self._node.drain(listening=True)
+        await super().shutdown(sockets)
+
+
 def serve(node: Node, config: Config, listener: socket.socket, tls: Tls | None = None) -> None:
     """Serves on a bound socket until SIGINT or SIGTERM; the process is given to it."""
-    settings = _uvicorn_config(node, config)
-    server = uvicorn.Server(settings) if tls is None else TlsServer(settings, tls, config.server)
+    server = NodeServer(_uvicorn_config(node, config), node, tls)
     for number in (signal.SIGINT, signal.SIGTERM):  # until uvicorn takes over; it raises them again when it has stopped
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
-    if hasattr(signal, "SIGHUP"):  # it would end the process; with TLS the server takes it over
+    if hasattr(signal, "SIGHUP"):  # it would end the process; the server takes it over
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     gc.collect()
     gc.freeze()

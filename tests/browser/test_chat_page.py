@@ -406,6 +406,21 @@ def test_the_close_code_decides_how_long_to_wait(page: Tab, code: int, reason: s
     assert page.run("retryDelay", code, reason, attempt, 1) == pytest.approx(wait * 1.3)
 
 
+@pytest.mark.parametrize(
+    ("code", "reason", "wait"), [(1006, "", 1500), (1012, "after=250", 250), (1011, "", 1000), (4408, "", 1000)]
+)
+def test_a_connection_that_is_cut_after_it_was_to_end_comes_back_when_it_was_told(
+    page: Tab, code: int, reason: str, wait: int
+) -> None:
+    script = """async ([code, reason]) => {
+        const { lost, receive, start } = await import('./state.js');
+        const told = receive(start(), { type: "reconnect", after: 2000 }, 10_000);
+        const after = lost(told, code, reason, 10_500, 0);
+        return [after.retryAt - 10_500, lost(after, 1006, "", 10_500, 0).retryAt - 10_500];
+    }"""
+    assert page.page.evaluate(script, [code, reason]) == [wait, 2000]
+
+
 def test_the_wait_doubles_from_one_second_to_thirty(page: Tab) -> None:
     waits = [page.run("backoff", attempt, 0) for attempt in (0, 1, 2, 3, 4, 5, 6, 1_000_000)]
     assert waits == [1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]

@@ -53,6 +53,13 @@ class Client:
                 if event.get("type") == type:
                     return dict(event)
 
+    async def end(self) -> tuple[int, str]:
+        """Code and reason of the close that comes."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while (message := await self._outbox.get())["type"] != "websocket.close":
+                pass
+            return message["code"], message["reason"]
+
     async def go(self) -> None:
         self._inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
         await asyncio.wait_for(self._task, DEADLINE_SECONDS)
@@ -96,6 +103,28 @@ def test_a_node_may_be_started_again_on_another_loop(url: str, lifespan: Any) ->
             return str(said["text"])
 
     assert [asyncio.run(life(text)) for text in ("one", "two")] == ["one", "two"]
+
+
+@pytest.mark.parametrize("lifespan", [asgi_lifespan, lambda node: node.lifespan(None)])
+def test_the_end_of_a_lifespan_drains(url: str, lifespan: Any) -> None:
+    _, node = node_of(url)
+
+    async def life() -> None:
+        async with lifespan(node):
+            clients = [Client(node) for _ in range(3)]
+            for client in clients:
+                await client.hear("connected")
+            ended = asyncio.gather(*(hear_the_end(client) for client in clients))
+        told = await ended
+        assert len({after for after, _ in told}) == 3
+        assert all(500 <= after <= 530 for after, _ in told)
+        assert {close for _, close in told} == {(1012, "after=500")}
+
+    async def hear_the_end(client: Client) -> tuple[int, tuple[int, str]]:
+        event = await client.hear("reconnect")
+        return event["after"], await client.end()
+
+    asyncio.run(life())
 
 
 def test_a_lifespan_of_the_hosts_own_starts_the_node(url: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hubbub.client import describe, reconnect_delay, socket_url
+from hubbub.client import Closed, describe, reconnect_delay, restart_delay, socket_url
 from hubbub.errors import ConfigError
 
 # Reconnecting
@@ -24,6 +24,27 @@ def test_up_to_thirty_per_cent_are_added() -> None:
 
 def test_however_often_it_failed_there_is_a_next_try() -> None:
     assert reconnect_delay(10**6, 0.0) == 30
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "attempt", "told", "seconds"),
+    [
+        (1012, "after=500", 0, None, 0.5),
+        (1012, "after=500", 3, None, 8.0),
+        (1012, "after=60000", 3, None, 60.0),
+        (1012, "after=0", 0, 9.0, 0.0),
+        (1012, "soon", 0, None, 1.0),
+        (1011, "after=500", 0, None, 1.0),
+        (1006, "", 0, None, 1.0),
+        (1006, "", 0, 0.25, 0.25),
+        (1011, "", 0, 0.25, 1.0),
+    ],
+)
+def test_a_server_that_restarts_says_when_to_come_back(
+    code: int, reason: str, attempt: int, told: float | None, seconds: float
+) -> None:
+    assert restart_delay(Closed(code, reason), attempt, 0.0, told) == seconds
+    assert restart_delay(Closed(code, reason), attempt, 1.0, told) == pytest.approx(seconds * 1.3)
 
 
 # URLs

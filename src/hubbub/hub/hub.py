@@ -27,6 +27,7 @@ from hubbub.hub.authorization import Authorizer
 from hubbub.hub.catchup import CatchUp
 from hubbub.hub.connection import GONE, Connection
 from hubbub.hub.counters import Counters
+from hubbub.hub.draining import Draining
 from hubbub.hub.heartbeat import Wheel
 from hubbub.hub.identity import ANONYMOUS, Credentials, Identity
 from hubbub.hub.limits import names_of
@@ -85,8 +86,8 @@ class Hub:
         self._dirty: list[Room] = []
         self._counting: dict[Room, None] = {}
         self._confirming: dict[Room, None] = {}
-        self._closing = False
         self._stalled: dict[Connection, tuple[int, float]] = {}
+        self.draining = Draining(self)
         self.rates = Rates(config.limits, self.counters, self.close)
         self.admission = Admission(config.limits, self.counters, runtime.monotonic)
         seconds = config.heartbeat.heartbeat_seconds
@@ -128,8 +129,7 @@ class Hub:
         Raises:
             HandshakeError: 401, 429 or 503.
         """
-        if self._closing:
-            raise HandshakeError(503, "the server is stopping", ((b"retry-after", b"1"),))
+        self.draining.check()
         self.standing.check(identity)
         self.admission.check(address, identity.user)
 
@@ -210,14 +210,23 @@ class Hub:
         """Ends a connection whose rooms cannot be read."""
         self.close(connection, TRY_AGAIN_LATER, "the log of a room cannot be read")
 
-    def close_all(self) -> None:
-        """Ends every connection because the node stops, and takes no more."""
-        self._closing = True
-        self.flush()
-        for connection in list(self.connections):  # nobody stays to whom their leaving would have to be told
+    def send_away(self, connection: Connection) -> None:
+        """Ends a connection because the node stops; it is waited for, as it is to come back."""
+        if connection.open:
             transport = connection.transport
-            self._drop(connection, lost=True, stays=False)
+            self._drop(connection, lost=False)
             transport.close(SERVICE_RESTART, f"after={self.config.server.reconnect_ms}")
+
+    def close_all(self) -> None:
+        """Ends every connection at once because the node stops, and takes no more."""
+        spacing_ms = self.draining.spacing() * 1000
+        self.draining.begin()
+        self.flush()
+        for number, connection in enumerate(list(self.connections)):
+            transport = connection.transport
+            # Nobody stays to whom their leaving would have to be told.
+            self._drop(connection, lost=True, stays=False)
+            transport.close(SERVICE_RESTART, f"after={self.config.server.reconnect_ms + round(number * spacing_ms)}")
         self.flush()  # what was said at the end is kept
 
     def _drop(self, connection: Connection, *, lost: bool, stays: bool = True) -> None:

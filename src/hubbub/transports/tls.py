@@ -1,19 +1,16 @@
-"""TLS: a certificate and its key as an SSLContext, read again while it is in use; and uvicorn's server with both."""
+"""TLS: a certificate and its key as an SSLContext, read again while it is in use; and listening with both."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import re
-import signal
 import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
-
-import uvicorn
 
 from hubbub.config import Server
 from hubbub.errors import ConfigError
@@ -51,6 +48,19 @@ class Tls:
             log.error("the old certificate goes on: %s", error)
         else:
             log.info("the certificate was read again: %s", self._settings.tls_cert)
+
+    async def listen(
+        self, listener: socket.socket, make: Callable[[], asyncio.Protocol], backlog: int
+    ) -> asyncio.Server:
+        """Serves on a bound socket, with a bound on handshakes and goodbyes: asyncio's own are 60 s and 30 s."""
+        return await asyncio.get_running_loop().create_server(
+            lambda: _Handshake(make),
+            sock=listener,
+            ssl=self.context,
+            backlog=backlog,
+            ssl_handshake_timeout=self._settings.handshake_seconds,
+            ssl_shutdown_timeout=self._settings.close_seconds,
+        )
 
     def _choose(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         """Called in every handshake, with a server name or without.
@@ -171,34 +181,3 @@ class _Handshake(asyncio.Protocol):
         protocol = self._make()
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
-
-
-class TlsServer(uvicorn.Server):
-    """uvicorn's server with a bound on handshakes and goodbyes: its own have 60 s and 30 s, and no setting."""
-
-    def __init__(self, config: uvicorn.Config, tls: Tls, settings: Server) -> None:
-        super().__init__(config)
-        self._tls = tls
-        self._settings = settings
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=[])
-        loop = asyncio.get_running_loop()
-        if hasattr(signal, "SIGHUP"):  # Windows has none
-            loop.add_signal_handler(signal.SIGHUP, self._tls.reload)
-        for listener in sockets or ():
-            self.servers.append(await self._listen(loop, listener))
-
-    async def _listen(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> asyncio.Server:
-        return await loop.create_server(
-            lambda: _Handshake(self._make_protocol),
-            sock=listener,
-            ssl=self._tls.context,
-            backlog=self.config.backlog,
-            ssl_handshake_timeout=self._settings.handshake_seconds,
-            ssl_shutdown_timeout=self._settings.close_seconds,
-        )
-
-    def _make_protocol(self) -> asyncio.Protocol:
-        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
-        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)

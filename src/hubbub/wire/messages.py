@@ -244,6 +244,12 @@ class ReaderInfo(msgspec.Struct, rename="camel"):
     seq: int
 
 
+class Reconnect(Event, tag="reconnect"):
+    """The server will close the connection; come back so many milliseconds after this."""
+
+    after: int
+
+
 class Ok(Event, tag="ok"):
     """The reply to a command that was carried out; which fields it has depends on the command."""
 

@@ -14,6 +14,7 @@ const JITTER = 0.3;
 const ACK_EVERY_MS = 1000; // others need not know sooner what we have read
 // A connection that ends sooner did not hold: a server that takes and drops us must not be asked every second.
 const HELD_MS = 5000;
+const LOST = 1006;
 const RESTART = 1012;
 const OVERLOADED = 1013;
 const REPLACED = 4409;
@@ -30,6 +31,7 @@ const FINAL = new Map([
  *
  * status: "stopped" (until the user acts), "connecting", "waiting" (for retryAt) or "online".
  * replaced: another tab has taken up our session, so that only a new one can go on here.
+ * returnAt: when to come back, as the server has said that it will close; 0 while it has not.
  * joined: the server has let us into `room`; before that, only the reply to `joinId` counts.
  * rejoinAt: when to ask again to be let in.
  * session: the server's name for us across connections.
@@ -47,7 +49,7 @@ const FINAL = new Map([
 export function start(before = "") {
   const { session = "", own = [], sent = [] } = before ? JSON.parse(before) : {};
   return {
-    status: "stopped", why: "", replaced: false, refusal: "", attempt: 0, openedAt: 0, retryAt: 0,
+    status: "stopped", why: "", replaced: false, refusal: "", attempt: 0, openedAt: 0, retryAt: 0, returnAt: 0,
     name: "", room: "", joinId: 0, joined: false, rejoinAt: Infinity, members: [], count: 0, typing: new Map(),
     session, own: new Map(own), sent: new Map(sent), flight: null, resendAt: 0, returned: [],
     logs: new Map(), lines: 0, visible: true, acked: 0, ackedAt: -Infinity,
@@ -66,7 +68,7 @@ export function backoff(attempt, random) {
 
 /** The same after a close code: an overloaded server gets the longest delay, one that restarts says how long. */
 export function retryDelay(code, reason, attempt, random) {
-  const after = code === RESTART && /^after=(\d{1,6})$/.exec(reason);
+  const after = code === RESTART && /^after=(\d{1,7})$/.exec(reason);
   const delay = backoff(code === OVERLOADED ? Infinity : attempt, random);
   if (!after) return delay;
   return Math.max(Number(after[1]) * (1 + JITTER * random), attempt === 0 ? 0 : delay);
@@ -133,8 +135,11 @@ export function acknowledged(state, seq, now) {
 }
 
 /** The connection is lost, or could not be had. What was sent without an answer is sent again on the next one. */
-export function lost(state, code, reason, now, random) {
-  const next = { ...outside(state), openedAt: 0, flight: null };
+export function lost(state, closeCode, closeReason, now, random) {
+  const cut = closeCode === LOST && state.returnAt; // a server that stops may be gone before its close frame is here
+  const code = cut ? RESTART : closeCode;
+  const reason = cut ? `after=${Math.max(state.returnAt - now, 0)}` : closeReason;
+  const next = { ...outside(state), openedAt: 0, returnAt: 0, flight: null };
   if (code === REPLACED) {
     return {
       ...next, status: "stopped", why: "This chat went on in another tab", replaced: true, session: "", attempt: 0,
@@ -154,7 +159,7 @@ export function left(state, refusal = "") {
   const unsent = refusal ? [...state.sent.values()].map(({ text }) => text) : [];
   return {
     ...outside(state), status: "stopped", why: "", refusal, room: "", attempt: 0, openedAt: 0,
-    sent: new Map(), flight: null, returned: [...state.returned, ...unsent],
+    returnAt: 0, sent: new Map(), flight: null, returned: [...state.returned, ...unsent],
   };
 }
 
@@ -229,6 +234,8 @@ export function receive(state, event, now) {
   switch (event.type) {
     case "connected":
       return { ...state, session: event.session ?? "" };
+    case "reconnect":
+      return { ...state, returnAt: now + event.after };
     case "room_info":
       return event.id === state.joinId ? entered(state, event, now) : state;
     case "ok":
