@@ -115,7 +115,7 @@ def _serve(app: str, config_file: Path | None, **options: Any) -> None:
         listener.close()
         raise
     click.echo(f"Hubbub serves {app} at {_url(config, listener.getsockname())}")
-    serve(asgi, config, listener, tls)
+    serve(asgi, config, listener, tls, lambda: within_open_files(load(options, file=config_file)))
 
 
 def _url(config: Config, address: tuple[Any, ...]) -> str:

@@ -331,6 +331,15 @@ def settings() -> Iterator[Setting]:
             )
 
 
+def differences(old: Config, new: Config) -> list[Setting]:
+    """The settings that have other values in the one than in the other."""
+    return [
+        setting
+        for setting in settings()
+        if getattr(getattr(old, setting.group), setting.name) != getattr(getattr(new, setting.group), setting.name)
+    ]
+
+
 def load(
     options: Mapping[str, Value] | None = None,
     environ: Mapping[str, str] | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 import re
@@ -28,7 +29,7 @@ from hubbub.brokers import redis_url
 from hubbub.brokers.memory import MemoryBroker
 from hubbub.brokers.sqlite import SqliteBroker
 from hubbub.brokers.sqlite_open import parse_url
-from hubbub.config import Config, Policies
+from hubbub.config import Config, Limits, Policies
 from hubbub.errors import BrokerAwayError, BrokerError, ConfigError, HandshakeError
 from hubbub.hub import revocations
 from hubbub.hub.counters import Counters
@@ -128,15 +129,17 @@ class _Files(Mount):
 class Node:
     """An application at work on one event loop: starts with the first request or the ASGI lifespan.
 
+    Attributes:
+        config: the settings in force.
+
     Args:
         app: what is served.
-        config: the settings in force.
     """
 
     def __init__(self, app: Hubbub, config: Config) -> None:
         self.hub: Hub | None = None
         self._app = app
-        self._config = config
+        self.config = config
         self.counters = Counters()
         kept = {"history": revocations.MOST, "history_bytes": 0, "history_seconds": config.auth.revocation_seconds}
         self._policies = Policies(config.rooms.policy(), [(revocations.ROOM, kept), *app.patterns])
@@ -189,14 +192,14 @@ class Node:
             BrokerError: its file is damaged.
         """
         if self._broker is None:
-            self._broker = open_broker(self._config, self._runtime, self._policies)
+            self._broker = open_broker(self.config, self._runtime, self._policies)
         return self._broker
 
     def start(self) -> Router:
         """Builds the hub and its routes, and begins to tick."""
         loop = asyncio.get_running_loop()
         self._runtime.begin(loop)
-        hub = self.hub = Hub(self._runtime, self.open(), self._config, self._policies, self.counters)
+        hub = self.hub = Hub(self._runtime, self.open(), self.config, self._policies, self.counters)
         gate = self._gate = self._build_gate(hub)
         hub.authenticate = gate.identify
         routes: list[BaseRoute] = [
@@ -220,13 +223,13 @@ class Node:
         Raises:
             ConfigError: they do not; says how to mend it.
         """
-        auth = self._config.auth
+        auth = self.config.auth
         ways = choose_ways(auth, self._app.authenticator, time.time)
         choose_origins(auth, ways)
         choose_proxies(auth)
 
     def _build_gate(self, hub: Hub) -> Gate:
-        auth = self._config.auth
+        auth = self.config.auth
         ways = choose_ways(auth, self._app.authenticator, time.time)
 
         return Gate(
@@ -290,9 +293,15 @@ class Node:
         """
         if self.hub is not None:
             draining = self.hub.draining
-            draining.begin(self._config.server.drain_notice_seconds if listening else 0.0)
+            draining.begin(self.config.server.drain_notice_seconds if listening else 0.0)
             while (wait := draining.go_on()) is not None:
                 await asyncio.sleep(wait)
+
+    def limit(self, limits: Limits) -> None:
+        """Puts limits in force, for open connections as well; nobody who is in is put out."""
+        self.config = dataclasses.replace(self.config, limits=limits)
+        if self.hub is not None:
+            self.hub.limit(self.config)
 
     def hurry(self) -> None:
         """Ends at once what `drain` and `stop` would wait for."""
@@ -310,7 +319,7 @@ class Node:
             self.hub.close_all()
         if self._gate is not None:
             await self._gate.close()
-        await self._runtime.settle(self._config.server.close_seconds)
+        await self._runtime.settle(self.config.server.close_seconds)
         if self._broker is not None:
             await self._broker.stop()
         self.hub = self._router = self._broker = self._gate = self._timer = None

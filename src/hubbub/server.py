@@ -1,4 +1,4 @@
-"""Serves a node: the socket, TLS, uvicorn and its signals; and how it ends."""
+"""Serves a node: the socket, TLS, uvicorn and its signals; how it ends, and how settings are read again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 import uvicorn
 
-from hubbub.config import Config
+from hubbub.config import Config, differences
 from hubbub.errors import ConfigError
 from hubbub.node import Node
 from hubbub.transports.http import HttpProtocol
@@ -123,12 +123,14 @@ class NodeServer(uvicorn.Server):
     Args:
         config: uvicorn's, with the node as its application.
         tls: None to serve without.
+        read: reads the settings again.
     """
 
-    def __init__(self, config: uvicorn.Config, node: Node, tls: Tls | None) -> None:
+    def __init__(self, config: uvicorn.Config, node: Node, tls: Tls | None, read: Callable[[], Config]) -> None:
         super().__init__(config)
         self._node = node
         self._tls = tls
+        self._read = read
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets if self._tls is None else [])
@@ -143,9 +145,23 @@ class NodeServer(uvicorn.Server):
         return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     def _reload(self) -> None:
-        """SIGHUP."""
+        """SIGHUP: the certificate, and the limits of the settings; a mistake in these changes nothing."""
         if self._tls is not None:
             self._tls.reload()
+        try:
+            config = self._read()
+        except ConfigError as error:
+            log.error("the old settings go on: %s", error)
+            return
+        changed = differences(self._node.config, config)
+        limits = [setting.name for setting in changed if setting.group == "limits"]
+        others = [setting.name for setting in changed if setting.group != "limits"]
+        self._node.limit(config.limits)
+        for protocol in (self.config.http, self.config.ws):  # classes of this node's own
+            protocol.settings = self._node.config  # type: ignore[union-attr]
+        log.info("the settings were read again; changed: %s", ", ".join(limits) or "nothing")
+        if others:
+            log.warning("these settings have changed and need a restart: %s", ", ".join(others))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         again = self.should_exit
@@ -177,9 +193,9 @@ class NodeServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(node: Node, config: Config, listener: socket.socket, tls: Tls | None = None) -> None:
+def serve(node: Node, config: Config, listener: socket.socket, tls: Tls | None, read: Callable[[], Config]) -> None:
     """Serves on a bound socket until SIGINT or SIGTERM; the process is given to it."""
-    server = NodeServer(_uvicorn_config(node, config), node, tls)
+    server = NodeServer(_uvicorn_config(node, config), node, tls, read)
     for number in (signal.SIGINT, signal.SIGTERM):  # until uvicorn takes over; it raises them again when it has stopped
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     if hasattr(signal, "SIGHUP"):  # it would end the process; the server takes it over

@@ -267,7 +267,7 @@ def test_sighup_with_wrong_files_keeps_the_old(
 
 
 @pytest.mark.parametrize("loop", ["auto", "asyncio"])
-def test_sighup_without_tls_is_ignored(tmp_path: Path, loop: str) -> None:
+def test_sighup_without_tls_ends_nothing(tmp_path: Path, loop: str) -> None:
     with serve(tmp_path, FAST, "--loop", loop) as server, chatting(f"{server.ws}/ws") as ada:
         server.process.send_signal(signal.SIGHUP)
         assert ada.nothing()

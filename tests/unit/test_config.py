@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hubbub.config import Config, Setting, load, settings
+from hubbub.config import Config, Setting, differences, load, settings
 from hubbub.errors import ConfigError
 
 NOTHING: dict[str, str] = {}
@@ -181,3 +181,9 @@ def test_a_setting_has_a_variable_and_an_option() -> None:
         "--rate-limit",
         float,
     )
+
+
+def test_settings_that_differ_are_told_apart_from_those_that_do_not() -> None:
+    old, new = load({"rate_limit": 3.0, "port": 1}, {}), load({"rate_limit": 4.0, "port": 1}, {})
+    assert [setting.name for setting in differences(old, new)] == ["rate_limit"]
+    assert differences(new, new) == []

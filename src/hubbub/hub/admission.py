@@ -56,13 +56,17 @@ class Admission:
         self.users: dict[str, User] = {}
         self._now = now
         self._forget_above = SWEEP_ABOVE
-        self._limits = limits
         self._counters = counters
-        self._rate = RateLimit(limits.handshake_rate, limits.handshake_burst)
         self._knocks: dict[str, float] = {}
         self._sweep_above = SWEEP_ABOVE
         self._addresses: dict[str, int] = {}
         self._total = 0
+        self.limit(limits)
+
+    def limit(self, limits: Limits) -> None:
+        """Puts limits in force, for whoever comes from now on."""
+        self._limits = limits
+        self._rate = RateLimit(limits.handshake_rate, limits.handshake_burst)
 
     def knock(self, address: str, now: float) -> None:
         """Somebody begins a handshake, or asks for a ticket.

@@ -97,6 +97,12 @@ class Hub:
         self._to_check: deque[Connection] = deque()
         broker.listen(Others(self))
 
+    def limit(self, config: Config) -> None:
+        """Puts the limits of these settings in force; what was used up of a rate stays used up."""
+        self.config = config
+        self.rates.limit(config.limits)
+        self.admission.limit(config.limits)
+
     # Connections
 
     def open(

@@ -28,9 +28,13 @@ class Rates:
     """
 
     def __init__(self, limits: Limits, counters: Counters, close: Callable[[Connection, int, str], None]) -> None:
-        self._limits = limits
         self._counters = counters
         self._close = close
+        self.limit(limits)
+
+    def limit(self, limits: Limits) -> None:
+        """Puts limits in force; connections, users and rooms keep what they have used up."""
+        self._limits = limits
         self._of_connection = RateLimit(limits.rate_limit, limits.rate_burst)
         self._of_user = RateLimit(limits.user_rate, limits.user_burst)
         self._of_room = RateLimit(limits.room_rate, limits.room_burst)

@@ -238,3 +238,23 @@ def test_addresses_that_still_count_are_not_forgotten(monkeypatch: pytest.Monkey
     for number in range(100):
         bench.hub.admission.knock(f"198.51.100.{number}", NOW)
     assert knocks(bench, "192.0.2.1", NOW) == 0
+
+
+def test_new_limits_put_nobody_out_and_let_nobody_more_in() -> None:
+    bench = Bench()
+    connections = [bench.connect() for _ in range(3)]
+    bench.hub.limit(Config(limits=Limits(max_connections=2)))
+    assert all(connection.open for connection in connections)
+    bench.hub.lost(connections[0])
+    with pytest.raises(HandshakeError, match="max_connections"):
+        bench.hub.admit("", ANONYMOUS)
+    bench.hub.lost(connections[1])
+    bench.hub.admit("", ANONYMOUS)
+
+
+def test_knocks_stay_counted_under_new_limits() -> None:
+    bench = Bench(Config(limits=Limits(handshake_rate=1, handshake_burst=2)))
+    bench.hub.admission.knock("192.0.2.1", bench.runtime.now)
+    bench.hub.limit(Config(limits=Limits(handshake_rate=1, handshake_burst=1)))
+    with pytest.raises(HandshakeError, match="handshake_rate"):
+        bench.hub.admission.knock("192.0.2.1", bench.runtime.now)

@@ -262,3 +262,12 @@ def test_without_a_rate_a_room_takes_everything() -> None:
     bench = limited()
     (ada,) = joined(bench, "ada")
     assert taken(bench, ada, 200, "publish", **MOVED) == 200
+
+
+def test_new_limits_count_at_once_and_what_was_used_up_stays_so() -> None:
+    bench = Bench(Config(limits=Limits(rate_limit=1, rate_burst=10)))
+    connection = bench.connect()
+    took = [bench.hub.rates.take(connection, b"", bench.runtime.now) for _ in range(5)]
+    bench.hub.limit(Config(limits=Limits(rate_limit=1, rate_burst=6)))
+    took += [bench.hub.rates.take(connection, b"", bench.runtime.now) for _ in range(2)]
+    assert took == [True] * 6 + [False]
