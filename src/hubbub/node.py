@@ -166,7 +166,7 @@ class Node:
 
     async def _begin(self) -> Router | None:
         """Starts the node; None while the broker's server is not there, which is asked no more than once a second."""
-        if redis_url.names_redis(self._config.server.broker):
+        if redis_url.names_redis(self.config.server.broker):
             async with self._opening:
                 if self._broker is None and not await self._open_later():
                     return None

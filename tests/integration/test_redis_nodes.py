@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,8 @@ import pytest
 from hubbub.brokers.redis_link import Patience
 from hubbub.errors import BrokerError
 from hubbub.hub.ports import Draft, Entry, Portion, Retention
-from tests.support.logs import EVERYTHING, NOW, PATIENCE, Logs, once
-from tests.support.nodes import Node
-from tests.support.proxy import Proxy
+from tests.support.logs import NOW, once
+from tests.support.nodes import Node, staged
 from tests.support.redis import RedisServer
 
 PATIENT = Patience(connect=2, timeout=1.5, wait=10)
@@ -33,45 +31,6 @@ ODD_NAMES = [
 ]
 
 Run = Callable[[Callable[[], Awaitable[None]]], None]
-
-
-class Stage:
-    """Nodes of one test, on its event loop."""
-
-    def __init__(self, server: RedisServer, logs: Logs) -> None:
-        self.server = server
-        self.logs = logs
-        self.nodes: list[Node] = []
-        self.proxies: list[Proxy] = []
-
-    async def node(self, *rooms: str, patience: Patience | None = None, proxy: Proxy | None = None) -> Node:
-        """A node with rooms open."""
-        url = f"redis://127.0.0.1:{proxy.port}" if proxy else None
-        node = await Node.start(self.logs, patience or PATIENCE, url)
-        self.nodes.append(node)
-        for room in rooms:
-            await node.open(room)
-        return node
-
-    async def proxy(self) -> Proxy:
-        self.proxies.append(await Proxy(self.server.port).start())
-        return self.proxies[-1]
-
-    async def end(self) -> None:
-        for node in self.nodes:
-            await node.stop()
-        for proxy in self.proxies:
-            await proxy.stop()
-
-
-@asynccontextmanager
-async def staged(server: RedisServer, retention: Retention = EVERYTHING) -> AsyncIterator[Stage]:
-    logs = Logs(server.url, retention, loop=asyncio.get_running_loop())
-    stage = Stage(server, logs)
-    try:
-        yield stage
-    finally:
-        await stage.end()
 
 
 @pytest.fixture

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from hubbub.brokers.redis import RedisBroker
 from hubbub.brokers.redis_link import Patience
 from hubbub.errors import BrokerError
-from hubbub.hub.ports import Draft, Entry, Kept, Position
-from tests.support.logs import PATIENCE, Logs
+from hubbub.hub.ports import Draft, Entry, Kept, Position, Present, Retention
+from tests.support.logs import EVERYTHING, PATIENCE, Logs
+from tests.support.proxy import Proxy
+from tests.support.redis import RedisServer
 
 DEADLINE_SECONDS = 15
 
@@ -22,6 +25,8 @@ class Node:
         tape: of each room, its entries as seq and payload, own ones and those of others, in the order of telling.
         moves: of each room, where it was said to go on.
         heard: of each room, what was passed on without being kept.
+        crowd: of each room, who is there on other nodes.
+        left: who was said to have left there, with the room.
     """
 
     def __init__(self, logs: Logs, broker: RedisBroker) -> None:
@@ -30,6 +35,8 @@ class Node:
         self.tape: dict[str, list[tuple[int, bytes]]] = {}
         self.moves: dict[str, list[Position]] = {}
         self.heard: dict[str, list[bytes]] = {}
+        self.crowd: dict[str, dict[tuple[str, str], Present]] = {}
+        self.left: list[tuple[str, str]] = []
         self.place: dict[str, Position] = {}
         self._changed = asyncio.Event()
         self.broker.listen(self)
@@ -51,6 +58,23 @@ class Node:
     def told(self, room: str, payloads: Sequence[bytes]) -> None:
         self.heard.setdefault(room, []).extend(payloads)
         self._changed.set()
+
+    def came(self, room: str, node: str, entered: Sequence[Present], left: Sequence[str]) -> None:
+        there = self.crowd.setdefault(room, {})
+        for present in entered:
+            there[node, present.id] = present
+        for id in left:
+            del there[node, id]
+            self.left.append((room, id))
+        self._changed.set()
+
+    def everybody(self, room: str, others: Mapping[str, Sequence[Present]]) -> None:
+        self.crowd[room] = {(node, present.id): present for node, some in others.items() for present in some}
+        self._changed.set()
+
+    def names(self, room: str = "r") -> list[str]:
+        """Who is in the room on other nodes."""
+        return sorted(present.username for present in self.crowd.get(room, {}).values())
 
     def _told(self, room: str, entries: list[tuple[int, bytes]]) -> None:
         """Fails where there is a hole, or anything twice."""
@@ -118,3 +142,42 @@ class Node:
     async def stop(self) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS):
             await self.broker.stop()
+
+
+class Stage:
+    """Nodes of one test, on its event loop."""
+
+    def __init__(self, server: RedisServer, logs: Logs) -> None:
+        self.server = server
+        self.logs = logs
+        self.nodes: list[Node] = []
+        self.proxies: list[Proxy] = []
+
+    async def node(self, *rooms: str, patience: Patience | None = None, proxy: Proxy | None = None) -> Node:
+        """A node with rooms open."""
+        url = f"redis://127.0.0.1:{proxy.port}" if proxy else None
+        node = await Node.start(self.logs, patience or PATIENCE, url)
+        self.nodes.append(node)
+        for room in rooms:
+            await node.open(room)
+        return node
+
+    async def proxy(self) -> Proxy:
+        self.proxies.append(await Proxy(self.server.port).start())
+        return self.proxies[-1]
+
+    async def end(self) -> None:
+        for node in self.nodes:
+            await node.stop()
+        for proxy in self.proxies:
+            await proxy.stop()
+
+
+@asynccontextmanager
+async def staged(server: RedisServer, retention: Retention = EVERYTHING) -> AsyncIterator[Stage]:
+    logs = Logs(server.url, retention, loop=asyncio.get_running_loop())
+    stage = Stage(server, logs)
+    try:
+        yield stage
+    finally:
+        await stage.end()

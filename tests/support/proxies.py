@@ -223,7 +223,7 @@ def proxied(
     proxy = Proxy(name, port, plain, process, output, folder)
     try:
         wait_until_listening(port, process, output)
-        canary.watch(output, None)
+        canary.watch(output)
         yield proxy
     finally:
         canary.forget(output)

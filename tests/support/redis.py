@@ -103,7 +103,11 @@ class RedisCluster:
         self.servers: list[RedisServer] = []
         for number in range(3):
             (folder / str(number)).mkdir()
-            options: dict[str, Any] = {"cluster_enabled": "yes", "cluster_port": free_port(), "cluster_node_timeout": 1000}
+            options: dict[str, Any] = {
+                "cluster_enabled": "yes",
+                "cluster_port": free_port(),
+                "cluster_node_timeout": 1000,
+            }
             self.servers.append(RedisServer(folder / str(number), **options))
 
     @property

@@ -32,6 +32,7 @@ TABLE: dict[str, set[str]] = {
             "brokers.redis_bus",
             "brokers.redis_link",
             "brokers.redis_room",
+            "brokers.redis_presence",
             "brokers.redis_routes",
             "brokers.redis_cluster",
         ),  # what they share, and parts

@@ -74,10 +74,6 @@ class MemoryBroker:
         self._unused: OrderedDict[str, tuple[_Log, int]] = OrderedDict()
         self._unused_bytes = 0
 
-    @property
-    def ready(self) -> bool:
-        return True
-
     def listen(self, listener: Listener) -> None:
         """There are no other nodes."""
 

@@ -10,17 +10,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import blake2b
+from time import monotonic
 from typing import Any, Final
 
 from hubbub.brokers import redis_bus as bus
 from hubbub.brokers.redis_cluster import ClusterRoutes
 from hubbub.brokers.redis_link import Call, Link, Patience, Script
+from hubbub.brokers.redis_presence import Presence, room_base
 from hubbub.brokers.redis_room import HOLE_SECONDS, Append, Batch, Flight, Hole, Room, failure_of, result_of
 from hubbub.brokers.redis_routes import Routes
 from hubbub.brokers.redis_url import Target
 from hubbub.brokers.ring import MAX_READERS
 from hubbub.errors import BrokerAwayError, BrokerError
-from hubbub.hub.ports import Answer, Draft, Entry, Kept, Listener, Portion, Position, Retention
+from hubbub.hub.ports import Answer, Draft, Entry, Kept, Listener, Portion, Position, Present, Retention
 
 logger: Final = logging.getLogger("hubbub")
 NAMES: Final = ("append", "open", "read", "seek", "acknowledge", "readers")
@@ -78,6 +80,7 @@ class RedisBroker:
         self._get_loop = loop
         self._prefix = prefix
         self._scripts: Final = {name: Script(name) for name in NAMES}
+        self._presence = Presence(self.node, prefix, routes.publish, routes.link_of, monotonic, routes.patience.beat)
         self._listener: Listener | None = None
         self._rooms: dict[str, Room] = {}
         self._channels: dict[bytes, Room] = {}
@@ -97,9 +100,11 @@ class RedisBroker:
         self._loop = self._get_loop()
         self._touched = self._loop.time()
         echo = self._prefix.encode() + b"node:" + self.node.hex().encode()
-        self._routes.begin(self._loop, echo, self._scripts.values(), self._heard, self._compare, self._rehome)
+        scripts = (*self._scripts.values(), *self._presence.scripts.values())
+        self._routes.begin(self._loop, echo, scripts, self._heard, self._compare, self._rehome)
         key = self._prefix.encode() + b"secret"
         self._routes.beat(Call([b"SET", key, self.secret, b"NX"], self._beaten, slot=key))
+        self._routes.beat(self._presence.lease())
 
     # The port
 
@@ -108,7 +113,7 @@ class RedisBroker:
         return self._begun and not self._stopping and self._routes.ready
 
     def listen(self, listener: Listener) -> None:
-        self._listener = listener
+        self._listener = self._presence.listener = listener
         for room in self._rooms.values():
             room.listener = listener
         if not self._begun:
@@ -153,6 +158,12 @@ class RedisBroker:
         log = self._rooms.get(room)
         if log is not None and len(log.tells) + len(payloads) <= MAX_TELLS:
             log.tells += payloads
+            self._mark(log)
+
+    def come(self, room: str, entered: Sequence[Present], left: Sequence[str]) -> None:
+        log = self._rooms.get(room)
+        if log is not None:
+            self._presence.come(log, entered, left)
             self._mark(log)
 
     def read(self, room: str, after: int, limit: int, max_bytes: int, done: Answer[Portion]) -> None:
@@ -233,7 +244,7 @@ class RedisBroker:
     # Rooms
 
     def _new_room(self, name: str) -> Room:
-        base = _encoded(f"{self._prefix}{{{inert(name)}}}:")
+        base = room_base(self._prefix, name)
         parts = (b"meta", b"log", b"values", b"readers", b"order", b"recent0", b"recent1", b"call:" + self.node)
         room = Room(name, self._retention(name), base + b"bus", [base + part for part in parts])
         room.listener = self._listener
@@ -284,6 +295,7 @@ class RedisBroker:
         elif not room.busy:
             room.busy = True
             room.doubtful = False
+            self._presence.ask(room)
             self._ask(room, "open", (TAIL, TAIL_BYTES), partial(self._opened, room))
 
     def _opened(self, room: Room, reply: Any) -> None:
@@ -310,6 +322,7 @@ class RedisBroker:
         if self._rooms.get(room.name) is room:
             del self._rooms[room.name], self._channels[room.channel]
             self._homes.pop(room).unsubscribe(room.channel)
+            self._presence.forget(room)
 
     # Appending
 
@@ -330,6 +343,8 @@ class RedisBroker:
                 message = bus.write_told(self.node, room.tells)
                 room.tells = []
                 self._link(room).call(Call([self._routes.publish, room.channel, message], None, slot=room.keys[0]))
+            if room.epoch:
+                self._presence.flush(room)
             if not room.open and room.idle:
                 self._forget(room)
         if self._quiet is not None and all(room.idle for room in self._rooms.values()):
@@ -395,6 +410,9 @@ class RedisBroker:
             payloads = bus.read_told(envelope)
             if envelope.node != self.node and room.open and room.epoch and self._listener is not None:
                 self._listener.told(room.name, payloads)
+            return
+        if envelope.kind == bus.CAME:
+            self._presence.heard(room, envelope)
             return
         if envelope.node == self.node and room.flight and bus.call_of(envelope) == room.flight.number:
             return  # the reply says the same
@@ -471,9 +489,10 @@ class RedisBroker:
 
     def _compare(self, link: Link) -> None:
         """A connection is there again: looks at each open room."""
-        for room in list(self._rooms.values()):
-            if self._link(room) is link and room.epoch:
-                self._check(room)
+        rooms = [room for room in self._rooms.values() if self._link(room) is link and room.epoch]
+        for room in rooms:
+            self._check(room)
+        self._presence.back(rooms)
 
     def _check(self, room: Room) -> None:
         if room.checking:
@@ -526,11 +545,6 @@ def open_redis(
         except BrokerError as error:
             raise BrokerAwayError(f"{target}: {error}") from None
     return RedisBroker(routes, secret, retention, now_ms, loop, prefix)
-
-
-def inert(name: str) -> str:
-    """A room's name as the part of a key in braces, which in a Cluster decides where it is: no two rooms have one."""
-    return name.replace("%", "%25").replace("{", "%7B").replace("}", "%7D") or "%"
 
 
 def _bounded(number: int) -> int:

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from struct import Struct, error
 from typing import Final, NamedTuple
 
+from hubbub.hub.ports import Present
+
 VERSION: Final = 1
 KEPT: Final = 1
 TOLD: Final = 2
+CAME: Final = 3
 MAX_ENTRIES_BYTES: Final = 1 << 20
 """Events of one call that are larger are not on the bus: the other nodes read them, each when it can."""
 MAX_MESSAGE_BYTES: Final = 4 << 20
@@ -17,6 +20,9 @@ CALL: Final = Struct(">QB")
 PLACE: Final = Struct(">QQQI")
 SIZES: Final = Struct(">II")
 COUNT: Final = Struct(">I")
+NUMBER: Final = Struct(">Q")
+CHANGE: Final = Struct(">BII")
+PERSON: Final = Struct(">IIQB")
 
 
 class Envelope(NamedTuple):
@@ -44,6 +50,15 @@ class Arrival(NamedTuple):
     items: Sequence[tuple[bytes, str]]
 
 
+class Change(NamedTuple):
+    """Who has entered a room on a node, and who has left; all are to be read where it is too large for a message."""
+
+    number: int
+    too_large: bool
+    entered: Sequence[Present]
+    left: Sequence[str]
+
+
 def unwrap(data: bytes) -> Envelope:
     """The sender and kind of a message.
 
@@ -55,7 +70,7 @@ def unwrap(data: bytes) -> Envelope:
     if len(data) < HEADER.size:
         raise ValueError("too short")
     version, kind, node = HEADER.unpack_from(data)
-    if version != VERSION or kind not in (KEPT, TOLD):
+    if version != VERSION or kind not in (KEPT, TOLD, CAME):
         raise ValueError(f"version {version}, kind {kind}")
     return Envelope(kind, node, data)
 
@@ -115,6 +130,54 @@ def read_told(envelope: Envelope) -> Sequence[bytes]:
     if at != len(data):
         raise ValueError("its length does not fit")
     return payloads
+
+
+def write_came(node: bytes, entered: Sequence[Present], left: Sequence[str]) -> bytes:
+    """A CAME message, without the number that the script puts behind its header."""
+    parts = [CHANGE.pack(0, len(entered), len(left))]
+    for present in entered:
+        id, username = _encoded(present.id), _encoded(present.username)
+        parts += PERSON.pack(len(id), len(username), present.since, present.quiet), id, username
+    for gone in left:
+        parts += COUNT.pack(len(_encoded(gone))), _encoded(gone)
+    body = b"".join(parts)
+    return HEADER.pack(VERSION, CAME, node) + (body if len(body) <= MAX_ENTRIES_BYTES else CHANGE.pack(1, 0, 0))
+
+
+def read_came(envelope: Envelope) -> Change:
+    """A CAME message.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    data, at = envelope.data, HEADER.size
+    (number,) = _unpack(NUMBER, data, at)
+    too_large, entering, leaving = _unpack(CHANGE, data, at + NUMBER.size)
+    at += NUMBER.size + CHANGE.size
+    entered, left = [], []
+    for _ in range(entering):
+        id_size, name_size, since, quiet = _unpack(PERSON, data, at)
+        at += PERSON.size
+        end = at + id_size + name_size
+        entered.append(
+            Present(_decoded(data[at : at + id_size]), _decoded(data[at + id_size : end]), since, bool(quiet))
+        )
+        at = end
+    for _ in range(leaving):
+        (size,) = _unpack(COUNT, data, at)
+        at += COUNT.size + size
+        left.append(_decoded(data[at - size : at]))
+    if at != len(data):
+        raise ValueError("its length does not fit")
+    return Change(number, bool(too_large), entered, left)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-8", "surrogatepass")
 
 
 def _unpack(form: Struct, data: bytes, at: int) -> tuple[int, ...]:

@@ -52,14 +52,21 @@ class Patience(NamedTuple):
     timeout: float = 3.0
     wait: float = 1.0
 
+    @property
+    def beat(self) -> float:
+        """Between two signs of life."""
+        return self.timeout / 3
+
 
 class Script:
-    """A Lua script of ours; those that are about a room begin with `place.lua`."""
+    """A Lua script of ours; those that are about a room's log are `placed`: they begin with `place.lua`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, placed: bool = True) -> None:
         folder = files("hubbub.brokers") / "scripts"
         self.name = name
-        self.text = b"\n".join((folder / part).read_bytes() for part in ("place.lua", f"{name}.lua"))
+        self.placed = placed
+        parts = ("place.lua", f"{name}.lua") if placed else (f"{name}.lua",)
+        self.text = b"\n".join((folder / part).read_bytes() for part in parts)
         self.sha = sha1(self.text, usedforsecurity=False).hexdigest().encode()
 
 
@@ -123,7 +130,7 @@ class Link:
         self._loop = loop
         self._connect = connect
         self._echo = echo
-        self._wait, self._timeout = patience.wait, patience.timeout
+        self._wait, self._timeout, self._beat = patience.wait, patience.timeout, patience.beat
         self._heard = heard
         self._up = up
         self._moved = moved
@@ -248,7 +255,7 @@ class Link:
 
     async def _pipeline(self, connection: AbstractConnection, calls: list[Call]) -> None:
         for call in calls:
-            if call.script is not None:  # it may be sent again, to another server
+            if call.script is not None and call.script.placed:  # it may be sent again, to another server
                 call.parts[IDENTITY] = self.identity
         commands: list[Sequence[bytes | int]] = [call.parts for call in calls]
         loads = [(b"SCRIPT", b"LOAD", script.text) for script in self._scripts.values()] if self._unloaded else []
@@ -484,7 +491,7 @@ class Link:
         while not self._ending:
             if self._calls is not None:
                 self._say()
-            await self._pause(self._timeout / 3)
+            await self._pause(self._beat)
 
     def _say(self) -> None:
         """Says something that must be heard."""

@@ -125,10 +125,6 @@ class SqliteBroker:
 
     # The port
 
-    @property
-    def ready(self) -> bool:
-        return True
-
     def listen(self, listener: Listener) -> None:
         """There are no other nodes: the file has one process."""
 

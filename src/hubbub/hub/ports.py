@@ -281,9 +281,6 @@ class Broker(Protocol):
     Threads: every method is called, and every answer given, on the event loop's thread.
     """
 
-    ready: bool
-    """Whether rooms can be read and written now; else the node is not to be sent anybody."""
-
     secret: bytes
     """32 random bytes that live as long as the logs; whoever knows them can make session tokens."""
 

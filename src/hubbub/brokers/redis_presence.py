@@ -1,0 +1,294 @@
+"""Who is in the rooms of redis://: what each node has told of its members, and the end of nodes that have died.
+
+Of each room there is a hash with what all nodes have told; every change has a number, so that a node that missed one
+reads the whole. Each node has a lease. Whoever finds one that has run out takes it, and tells the rooms of that node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from hubbub.brokers import redis_bus as bus
+from hubbub.brokers.redis_link import Call, Link, Script
+from hubbub.brokers.redis_room import Room
+from hubbub.errors import BrokerError
+from hubbub.hub.ports import Listener, Present
+
+LEASE_MS: Final = 5_000
+LEASE_BEATS: Final = 4
+"""How long a node that says nothing is taken for alive: so long, or so many times as it renews its lease."""
+STEADY_SECONDS: Final = 3.0
+"""After Redis was away nobody's lease counts as run out for so long: the others must have come back as well."""
+REAPING_MS: Final = 5_000
+"""How long the node that takes over a dead one has, before another one may."""
+NAMES: Final = ("come", "roster", "lease", "reap")
+NODE_BYTES: Final = 16
+
+
+class Crowd:
+    """Who is in one room, as far as this node has told and heard.
+
+    Attributes:
+        here: those whom this node tells of.
+        touched: the ids of whom something is to be told, and whether anything was told of them before.
+        number: of the last change that was heard; -1 until all have been read.
+        heard: the highest number that was seen.
+    """
+
+    __slots__ = ("asking", "heard", "here", "number", "touched")
+
+    def __init__(self) -> None:
+        self.here: dict[str, Present] = {}
+        self.touched: dict[str, bool] = {}
+        self.number = self.heard = -1
+        self.asking = False
+
+
+class Presence:
+    """The crowds of a node's open rooms.
+
+    Args:
+        node: 16 bytes that name this node.
+        prefix: of all keys.
+        publish: how to publish on a room's channel.
+        link: the connection to where a key is.
+        now: seconds, of the clock that never goes back.
+        beat_seconds: between two signs of life.
+    """
+
+    def __init__(
+        self,
+        node: bytes,
+        prefix: str,
+        publish: bytes,
+        link: Callable[[bytes], Link],
+        now: Callable[[], float],
+        beat_seconds: float,
+    ) -> None:
+        self.scripts: Final = {name: Script(name, placed=False) for name in NAMES}
+        self.listener: Listener | None = None
+        self._node = node
+        self._prefix = prefix.encode()
+        self._publish = publish
+        self._link = link
+        self._now = now
+        self._crowds: dict[Room, Crowd] = {}
+        self._lease_ms = max(LEASE_MS, round(beat_seconds * LEASE_BEATS * 1000))
+        self._steady_since = now()
+        self._leases = self._prefix + b"nodes"
+        self._reaping: dict[bytes, int] = {}
+
+    # What this node tells
+
+    def come(self, room: Room, entered: Iterable[Present], left: Iterable[str]) -> None:
+        """Notes who entered and left; `flush` tells it."""
+        crowd = self._crowd(room)
+        for present in entered:
+            crowd.touched.setdefault(present.id, present.id in crowd.here)
+            crowd.here[present.id] = present
+        for id in left:
+            if crowd.here.pop(id, None) is not None and not crowd.touched.setdefault(id, True):
+                del crowd.touched[id]
+
+    def flush(self, room: Room) -> None:
+        """Tells the others what has changed in a room since the last time."""
+        crowd = self._crowds.get(room)
+        if crowd is None or not crowd.touched:
+            return
+        touched, crowd.touched = crowd.touched, {}
+        entered = [crowd.here[id] for id in touched if id in crowd.here]
+        self._tell(room, entered, [id for id in touched if id not in crowd.here])
+
+    def _tell(self, room: Room, entered: Sequence[Present], left: Sequence[str]) -> None:
+        self._list(room)
+        message = bus.write_came(self._node, entered, left)
+        changes = [part for present in entered for part in (self._field(present.id), _value(present))]
+        fields = [self._field(id) for id in left]
+        head, body = message[: bus.HEADER.size], message[bus.HEADER.size :]
+        arguments: list[bytes | int] = [room.channel, self._publish, head, body, len(entered), *changes, *fields]
+        self._run("come", _key(room), arguments, None)
+
+    def _list(self, room: Room) -> None:
+        """Has it known whether this node has members in a room, for whoever has to tell of its end."""
+        rooms = self._rooms_of(self._node)
+        verb = b"SADD" if self._crowds[room].here else b"SREM"
+        self._call(rooms, [verb, rooms, room.name.encode("utf-8", "surrogatepass")])
+
+    def _field(self, id: str) -> bytes:
+        return self._node + id.encode("utf-8", "surrogatepass")
+
+    def _rooms_of(self, node: bytes) -> bytes:
+        return self._prefix + b"node:" + node.hex().encode() + b":rooms"
+
+    # What the others tell
+
+    def ask(self, room: Room) -> None:
+        """Reads who is there, where it is not being read already."""
+        crowd = self._crowd(room)
+        if not crowd.asking:
+            crowd.asking = True
+            crowd.number = -1
+            self._run("roster", _key(room), (), lambda reply: self._read(room, crowd, reply))
+
+    def heard(self, room: Room, envelope: bus.Envelope) -> None:
+        """A node has told of its members.
+
+        Raises:
+            ValueError: the message is damaged.
+        """
+        crowd = self._crowds.get(room)
+        change = bus.read_came(envelope)
+        if crowd is None:
+            return
+        crowd.heard = max(crowd.heard, change.number)
+        if crowd.number < 0 or change.number <= crowd.number:
+            return
+        if change.number != crowd.number + 1 or change.too_large:
+            self.ask(room)
+            return
+        crowd.number = change.number
+        if envelope.node != self._node and self.listener is not None:
+            self.listener.came(room.name, envelope.node.hex(), change.entered, change.left)
+        elif any(id in crowd.here for id in change.left):  # we were taken for dead
+            self._repair(room, crowd, {id for id in crowd.here if id not in change.left})
+
+    def forget(self, room: Room) -> None:
+        """The room is not open any more."""
+        self._crowds.pop(room, None)
+
+    def _read(self, room: Room, crowd: Crowd, reply: Any) -> None:
+        crowd.asking = False
+        if isinstance(reply, BrokerError) or self._crowds.get(room) is not crowd:
+            return
+        crowd.number = int(reply[0])
+        everybody = _by_node(reply[1])
+        own = {present.id for present in everybody.pop(self._node, ())}
+        self._repair(room, crowd, own)
+        if self.listener is not None:
+            self.listener.everybody(room.name, {node.hex(): presents for node, presents in everybody.items()})
+        if crowd.heard > crowd.number:
+            self.ask(room)
+
+    def _repair(self, room: Room, crowd: Crowd, told: set[str]) -> None:
+        """Tells again what is not known of us, and takes back what is no more."""
+        entered = [present for id, present in crowd.here.items() if id not in told and id not in crowd.touched]
+        left = [id for id in told if id not in crowd.here and id not in crowd.touched]
+        if entered or left:
+            self._tell(room, entered, left)
+
+    # Leases
+
+    def lease(self) -> Call:
+        """Renews this node's lease, with every sign of life."""
+        parts: list[bytes | int] = [b"EVALSHA", self.scripts["lease"].sha, 1, self._leases]
+        parts += [self._node, self._lease_ms]
+        return Call(parts, self._leased, self.scripts["lease"], slot=self._leases)
+
+    def back(self, rooms: Iterable[Room]) -> None:
+        """Redis was away: who is in these rooms is read again."""
+        self._steady_since = self._now()
+        for room in rooms:
+            if room in self._crowds:
+                self.ask(room)
+
+    def _leased(self, reply: Any) -> None:
+        if isinstance(reply, BrokerError):
+            self._steady_since = self._now()
+            return
+        was_alive, *ended = reply
+        if not was_alive:  # those who took us for dead may have forgotten our rooms
+            for room, crowd in self._crowds.items():
+                if crowd.here:
+                    self._list(room)
+            self.back(list(self._crowds))
+        if self._now() - self._steady_since < STEADY_SECONDS:
+            return
+        for node in ended:
+            if node not in self._reaping:
+                self._reaping[node] = 0
+                parts: list[bytes | int] = [b"EVALSHA", self.scripts["lease"].sha, 1, self._leases]
+                claim = Call([*parts, self._node, self._lease_ms, node, REAPING_MS], self._claimed(node))
+                claim.script = self.scripts["lease"]
+                self._link(self._leases).call(claim)
+
+    def _claimed(self, node: bytes) -> Callable[[Any], None]:
+        def answered(reply: Any) -> None:
+            if isinstance(reply, BrokerError) or reply != 1:  # another one was first
+                del self._reaping[node]
+            else:
+                rooms = self._rooms_of(node)
+                self._call(rooms, [b"SMEMBERS", rooms], lambda names: self._reap(node, names))
+
+        return answered
+
+    def _reap(self, node: bytes, names: Any) -> None:
+        """Tells each room of a dead node that its members have left, and then forgets the node."""
+        if isinstance(names, BrokerError):
+            del self._reaping[node]
+            return
+        self._reaping[node] = len(names)
+        for name in names:
+            base = room_base(self._prefix.decode(), name.decode("utf-8", "surrogatepass"))
+            arguments = (base + b"bus", self._publish, bus.HEADER.pack(bus.VERSION, bus.CAME, node), node)
+            self._run("reap", base + b"here", arguments, lambda reply: self._reaped(node, reply))
+        if not names:
+            self._bury(node)
+
+    def _reaped(self, node: bytes, reply: Any) -> None:
+        if isinstance(reply, BrokerError):  # it is found again once the claim has run out
+            self._reaping.pop(node, None)
+        elif node in self._reaping:
+            self._reaping[node] -= 1
+            if not self._reaping[node]:
+                self._bury(node)
+
+    def _bury(self, node: bytes) -> None:
+        rooms = self._rooms_of(node)
+        self._call(rooms, [b"DEL", rooms])
+        self._call(self._leases, [b"ZREM", self._leases, node])
+        del self._reaping[node]
+
+    # Calls
+
+    def _crowd(self, room: Room) -> Crowd:
+        crowd = self._crowds.get(room)
+        if crowd is None:
+            crowd = self._crowds[room] = Crowd()
+        return crowd
+
+    def _call(self, key: bytes, parts: list[bytes | int], done: Callable[[Any], None] | None = None) -> None:
+        self._link(key).call(Call(parts, done or _nobody, slot=key))
+
+    def _run(self, name: str, key: bytes, arguments: Sequence[bytes | int], done: Callable[[Any], None] | None) -> None:
+        script = self.scripts[name]
+        parts: list[bytes | int] = [b"EVALSHA", script.sha, 1, key, *arguments]
+        self._link(key).call(Call(parts, done or _nobody, script, slot=key))
+
+
+def room_base(prefix: str, name: str) -> bytes:
+    """Begins the keys of a room; its name stands in braces, which in a Cluster decide where it is. No two have one."""
+    inert = name.replace("%", "%25").replace("{", "%7B").replace("}", "%7D") or "%"
+    return f"{prefix}{{{inert}}}:".encode("utf-8", "surrogatepass")
+
+
+def _key(room: Room) -> bytes:
+    return room.keys[0].removesuffix(b"meta") + b"here"
+
+
+def _value(present: Present) -> bytes:
+    return b"%d %d %b" % (present.since, present.quiet, present.username.encode("utf-8", "surrogatepass"))
+
+
+def _by_node(flat: Sequence[bytes]) -> dict[bytes, list[Present]]:
+    """The fields and values of a room's hash, by node."""
+    found: dict[bytes, list[Present]] = {}
+    for field, value in zip(flat[::2], flat[1::2], strict=True):
+        since, quiet, username = value.split(b" ", 2)
+        id, name = field[NODE_BYTES:].decode("utf-8", "surrogatepass"), username.decode("utf-8", "surrogatepass")
+        found.setdefault(field[:NODE_BYTES], []).append(Present(id, name, int(since), quiet == b"1"))
+    return found
+
+
+def _nobody(reply: Any) -> None:
+    """What is not known for certain is read again once Redis is there."""

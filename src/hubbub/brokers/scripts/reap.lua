@@ -1,0 +1,18 @@
+-- Removes all that a dead node has told of a room, and tells the other nodes that it has left.
+-- KEYS: 1 the room's hash. ARGV: 1 the channel, 2 how to publish, 3 the head of the message, 4 the node.
+local left, ids = {}, {}
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+    if field ~= '' and string.sub(field, 1, 16) == ARGV[4] then
+        left[#left + 1] = field
+        ids[#ids + 1] = struct.pack('>I4', #field - 16) .. string.sub(field, 17)
+    end
+end
+if #left == 0 then
+    return 0
+end
+for _, field in ipairs(left) do
+    redis.call('HDEL', KEYS[1], field)
+end
+local number = redis.call('HINCRBY', KEYS[1], '', 1)
+redis.call(ARGV[2], ARGV[1], ARGV[3] .. struct.pack('>I8BI4I4', number, 0, 0, #left) .. table.concat(ids))
+return #left

@@ -1,0 +1,223 @@
+"""Nodes on one Redis know who is in a room on the others, whatever becomes of a node, of Redis, or of what was said."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from hubbub.brokers import redis_bus as bus
+from hubbub.brokers.redis_presence import room_base
+from hubbub.hub.ports import Present
+from tests.support.nodes import Node, Stage, staged
+from tests.support.redis import RedisServer
+
+GONE_SECONDS = 10
+
+
+def present(name: str) -> Present:
+    return Present(f"id of {name}", name, 1, False)
+
+
+def come(node: Node, *names: str, room: str = "r") -> None:
+    node.broker.come(room, [present(name) for name in names], ())
+
+
+def go(node: Node, *names: str, room: str = "r") -> None:
+    node.broker.come(room, (), [present(name).id for name in names])
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis that the test may kill."""
+    with RedisServer(tmp_path, appendonly="yes", appendfsync="always") as server:
+        yield server
+
+
+@asynccontextmanager
+async def pair(server: RedisServer) -> AsyncIterator[tuple[Stage, Node, Node]]:
+    """Two nodes in a room."""
+    async with staged(server) as stage:
+        yield stage, await stage.node("r"), await stage.node("r")
+
+
+def test_others_hear_who_comes_and_goes(redis_server: RedisServer) -> None:
+    async def check() -> None:
+        async with pair(redis_server) as (_, one, two):
+            come(one, "ada", "bob")
+            come(two, "cid")
+            await two.until(lambda: two.names() == ["ada", "bob"])
+            await one.until(lambda: one.names() == ["cid"])
+            go(one, "ada")
+            await two.until(lambda: two.names() == ["bob"])
+
+    asyncio.run(check())
+
+
+def test_who_opens_a_room_knows_who_is_there_when_it_is_open(redis_server: RedisServer) -> None:
+    async def check() -> None:
+        async with staged(redis_server) as stage:
+            one = await stage.node("r")
+            come(one, "ada")
+            two = await stage.node()
+            await two.open("other")  # what the first has told is carried out by now
+            await two.open("r")
+            assert two.names() == ["ada"]
+
+    asyncio.run(check())
+
+
+def test_odd_names_are_told_as_they_are(redis_server: RedisServer) -> None:
+    odd = ["", " ", "a b", "\0", "\r\n$1\r\n", "é\ud800", "x" * 30]
+
+    async def check() -> None:
+        async with pair(redis_server) as (stage, one, two):
+            come(one, *odd)
+            await two.until(lambda: len(two.names()) == len(odd))
+            three = await stage.node("r")
+            assert two.names() == three.names() == sorted(odd)
+
+    asyncio.run(check())
+
+
+def test_what_comes_and_goes_in_one_turn_is_told_once(redis_server: RedisServer) -> None:
+    async def check() -> None:
+        async with pair(redis_server) as (stage, one, two):
+            come(one, "ada", "bob")
+            go(one, "ada")
+            await two.until(lambda: two.names() == ["bob"])
+            key = room_base(stage.logs.prefix, "r") + b"here"
+            assert redis_server.ask("HGET", key, "") == b"1"
+
+    asyncio.run(check())
+
+
+def test_a_change_that_was_missed_is_found_with_the_next(redis_server: RedisServer) -> None:
+    async def check() -> None:
+        async with pair(redis_server) as (stage, one, two):
+            redis_server.ask("HINCRBY", room_base(stage.logs.prefix, "r") + b"here", "", 1)
+            come(one, "ada")
+            await two.until(lambda: two.names() == ["ada"])
+
+    asyncio.run(check())
+
+
+def test_many_at_once_are_read(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bus, "MAX_ENTRIES_BYTES", 100)
+
+    async def check() -> None:
+        async with pair(redis_server) as (_, one, two):
+            come(one, *map(str, range(100)))
+            await two.until(lambda: len(two.names()) == 100)
+
+    asyncio.run(check())
+
+
+# The ends of nodes
+
+
+async def crash(node: Node, stage: Stage) -> None:
+    """The node says nothing more, and closes nothing properly."""
+    stage.nodes.remove(node)
+    for link in node.broker._routes.links:
+        for task in link._tasks:
+            task.cancel()
+        await asyncio.gather(*link._tasks, return_exceptions=True)
+
+
+def test_who_was_on_a_node_that_died_has_left_within_ten_seconds(redis_server: RedisServer) -> None:
+    async def check() -> None:
+        async with staged(redis_server) as stage:
+            one, two, three = [await stage.node("r", "s") for _ in range(3)]
+            come(one, "ada", "bob")
+            come(one, "ada", room="s")
+            come(two, "cid")
+            await three.until(lambda: three.names() == ["ada", "bob", "cid"])
+            begin = time.monotonic()
+            await crash(one, stage)
+            await three.until(lambda: three.names() == ["cid"] and three.names("s") == [])
+            await two.until(lambda: two.names() == two.names("s") == [])
+            assert time.monotonic() - begin < GONE_SECONDS
+            assert three.left == [("r", "id of ada"), ("r", "id of bob"), ("s", "id of ada")] == two.left
+
+    asyncio.run(check())
+
+
+def test_a_node_that_was_taken_for_dead_tells_of_itself_again(redis_server: RedisServer) -> None:
+    async def check() -> None:
+        async with pair(redis_server) as (stage, one, two):
+            come(one, "ada")
+            await two.until(lambda: two.names() == ["ada"])
+            redis_server.ask("ZADD", f"{stage.logs.prefix}nodes", "XX", 1, one.broker.node)
+            redis_server.ask("DEL", f"{stage.logs.prefix}node:{one.broker.node.hex()}:rooms")
+            key = room_base(stage.logs.prefix, "r") + b"here"
+            redis_server.ask("HDEL", key, one.broker.node + b"id of ada")
+            await two.open("other")
+            come(two, "bob")
+            three = await stage.node("r")
+            await three.until(lambda: three.names() == ["ada", "bob"])
+            rooms = f"{stage.logs.prefix}node:{one.broker.node.hex()}:rooms"
+            redis_server.wait_for(lambda: redis_server.ask("SMEMBERS", rooms))
+
+    asyncio.run(check())
+
+
+# The ends of Redis
+
+
+def test_a_redis_that_comes_back_empty_is_told_again(own_server: RedisServer) -> None:
+    async def check() -> None:
+        async with pair(own_server) as (stage, one, two):
+            come(one, "ada")
+            come(two, "bob")
+            await two.until(lambda: two.names() == ["ada"])
+            own_server.kill()
+            own_server.options["appendonly"] = "no"
+            await asyncio.to_thread(own_server.start)
+            await one.until_ready()
+            await two.until_ready()
+            three = await stage.node("r")
+            await three.until(lambda: three.names() == ["ada", "bob"])
+
+    asyncio.run(check())
+
+
+def test_nobody_leaves_when_redis_was_away_for_longer_than_the_leases(own_server: RedisServer) -> None:
+    async def check() -> None:
+        async with pair(own_server) as (_, one, two):
+            come(one, "ada")
+            await two.until(lambda: two.names() == ["ada"])
+            own_server.pause()
+            await asyncio.sleep(6)  # the leases are over, and that is what it is about
+            own_server.resume()
+            await one.until_ready()
+            await two.until_ready()
+            come(one, "cid")
+            await two.until(lambda: two.names() == ["ada", "cid"])
+            assert two.left == []
+
+    asyncio.run(check())
+
+
+def test_what_changed_while_a_node_was_cut_off_is_known_when_it_is_back(redis_server: RedisServer) -> None:
+    async def check() -> None:
+        async with staged(redis_server) as stage:
+            proxy = await stage.proxy()
+            one, two = await stage.node("r", proxy=proxy), await stage.node("r")
+            come(two, "ada")
+            await one.until(lambda: one.names() == ["ada"])
+            proxy.hold()
+            proxy.cut()
+            go(two, "ada")
+            come(two, "bob")
+            come(one, "cid")
+            await one.until_ready(False)
+            proxy.release()
+            await one.until(lambda: one.names() == ["bob"])
+            await two.until(lambda: two.names() == ["cid"])
+
+    asyncio.run(check())
