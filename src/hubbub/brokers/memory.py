@@ -55,6 +55,7 @@ class MemoryBroker:
         now_ms: the time of day, Unix milliseconds.
     """
 
+    shared = False
     ready = True
 
     def __init__(
@@ -79,6 +80,12 @@ class MemoryBroker:
 
     def tell(self, room: str, payloads: Sequence[bytes]) -> None:
         """There are no other nodes."""
+
+    def note(self, key: str, value: bytes, seconds: float) -> None:
+        """There are no other nodes."""
+
+    def noted(self, key: str, done: Answer[bytes]) -> None:
+        done(b"")
 
     def come(self, room: str, entered: Sequence[Present], left: Sequence[str]) -> None:
         """There are no other nodes."""

@@ -108,6 +108,8 @@ class RedisBroker:
 
     # The port
 
+    shared = True
+
     @property
     def ready(self) -> bool:
         return self._begun and not self._stopping and self._routes.ready
@@ -165,6 +167,19 @@ class RedisBroker:
         if log is not None:
             self._presence.come(log, entered, left)
             self._mark(log)
+
+    def note(self, key: str, value: bytes, seconds: float) -> None:
+        name = self._note(key)
+        parts: list[bytes | int] = [b"SET", name, value, b"PX", max(round(seconds * 1000), 1)]
+        self._routes.link_of(name).call(Call(parts, _nobody, slot=name))
+
+    def noted(self, key: str, done: Answer[bytes]) -> None:
+        name = self._note(key)
+        call = Call([b"GET", name], lambda reply: done(b"" if reply is None else reply), slot=name)
+        self._routes.link_of(name).call(call)
+
+    def _note(self, key: str) -> bytes:
+        return _encoded(f"{self._prefix}note:{key}")
 
     def read(self, room: str, after: int, limit: int, max_bytes: int, done: Answer[Portion]) -> None:
         log = self._rooms[room]
@@ -337,12 +352,12 @@ class RedisBroker:
         self._flushing = False
         dirty, self._dirty = self._dirty, {}
         for room in dirty:
-            if room.epoch and room.flight is None and room.pending:
-                self._send(room)
             if room.tells:
                 message = bus.write_told(self.node, room.tells)
                 room.tells = []
                 self._link(room).call(Call([self._routes.publish, room.channel, message], None, slot=room.keys[0]))
+            if room.epoch and room.flight is None and room.pending:
+                self._send(room)
             if room.epoch:
                 self._presence.flush(room)
             if not room.open and room.idle:
@@ -572,6 +587,10 @@ def _entries(flat: Sequence[Any]) -> list[tuple[Entry, str]]:
     """Entries and keys as the scripts write them: four items each."""
     parts = zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True)
     return [(Entry(seq, time, payload), _decoded(key)) for seq, time, key, payload in parts]
+
+
+def _nobody(reply: Any) -> None:
+    """A note may be lost."""
 
 
 def _third(done: Answer[int], reply: Any) -> None:

@@ -78,6 +78,7 @@ class SqliteBroker:
         BrokerError: the file is damaged or the disk is full.
     """
 
+    shared = False
     ready = True
 
     def __init__(
@@ -130,6 +131,12 @@ class SqliteBroker:
 
     def tell(self, room: str, payloads: Sequence[bytes]) -> None:
         """There are no other nodes."""
+
+    def note(self, key: str, value: bytes, seconds: float) -> None:
+        """There are no other nodes."""
+
+    def noted(self, key: str, done: Answer[bytes]) -> None:
+        done(b"")
 
     def come(self, room: str, entered: Sequence[Present], left: Sequence[str]) -> None:
         """There are no other nodes."""

@@ -101,7 +101,7 @@ def resume(connection: Connection, command: Resume) -> Steps:
     if command.session and (connection.session is None or connection.session.token != command.session):
         connection._hub.take_up(connection, command.session)
     session = connection.session
-    usernames = {} if session is None else session.usernames.copy()
+    usernames = {} if session is None else (yield from connection._hub.sessions.usernames(session))
     missing: list[str] = []
     for name, since in command.rooms.items():
         try:

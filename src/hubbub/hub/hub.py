@@ -81,7 +81,7 @@ class Hub:
         self.connections: set[Connection] = set()
         self.standing = Standing(self)
         revoked = self.standing.revocations.covers_session
-        self.sessions = Sessions(runtime, broker.secret, config.sessions, self.give_up, revoked)
+        self.sessions = Sessions(runtime, broker, config.sessions, self.give_up, revoked)
         self.rooms: WeakValueDictionary[str, Room] = WeakValueDictionary()
         self._dirty: list[Room] = []
         self._counting: dict[Room, None] = {}
@@ -324,7 +324,7 @@ class Hub:
             member.connection = connection
             room.place(member, after)
         if session is not None:
-            session.remember(name, username, self.config.limits.max_rooms)
+            self.sessions.remember(session, name, username, self.config.limits.max_rooms)
             room.receipts.returned(member, self)
         connection.username = username or connection.username
         connection.members = (*connection.members, member)
@@ -369,7 +369,7 @@ class Hub:
             return
         connection.members = tuple(other for other in connection.members if other is not member)
         if connection.session is not None:
-            connection.session.usernames.pop(member.room.name, None)
+            self.sessions.forget(connection.session, member.room.name)
         self._leave(member, lost=False, settled=settled)
 
     def give_up(self, member: Member) -> None:

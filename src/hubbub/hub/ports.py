@@ -285,6 +285,11 @@ class Broker(Protocol):
     """32 random bytes that live as long as the logs; whoever knows them can make session tokens."""
 
     @property
+    def shared(self) -> bool:
+        """Whether other nodes have the same logs."""
+        ...
+
+    @property
     def ready(self) -> bool:
         """Whether it can keep events now."""
         ...
@@ -360,6 +365,14 @@ class Broker(Protocol):
 
     def readers(self, room: str, limit: int, done: Answer[Sequence[tuple[str, str, int]]]) -> None:
         """Answers with reader, name and acknowledged seq of those who acknowledged last, the last one first."""
+        ...
+
+    def note(self, key: str, value: bytes, seconds: float) -> None:
+        """Has every node find a value for so long. It may be lost, and it never raises."""
+        ...
+
+    def noted(self, key: str, done: Answer[bytes]) -> None:
+        """Answers with what was noted last, empty where there is nothing."""
         ...
 
     async def stop(self) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from hubbub.hub.ports import Present
 
 if TYPE_CHECKING:
     from hubbub.hub.member import Member
-
-_NOBODY: Final[Mapping[str, Present]] = {}
 
 
 class Roster:
@@ -37,12 +35,6 @@ class Roster:
     def here(self, id: str) -> tuple[Member, ...]:
         """What somebody is on this node."""
         return self._here.get(id, ())
-
-    def known(self, id: str) -> str:
-        """Under which name somebody is on another node; empty where nobody is."""
-        for present in self._elsewhere.get(id, _NOBODY).values():
-            return present.username
-        return ""
 
     def presents(self) -> list[Present]:
         """All that the other nodes should know of those who are here."""

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from hashlib import blake2b
 from hmac import compare_digest
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from hubbub.errors import BrokerError
+from hubbub.hub.ports import Broker
+from hubbub.hub.steps import Steps
 
 if TYPE_CHECKING:
     from hubbub.config import Sessions as Settings
@@ -16,7 +24,10 @@ if TYPE_CHECKING:
     from hubbub.hub.ports import Runtime
     from hubbub.hub.room import Room
 
-SIGNATURE_BYTES = 16
+SIGNATURE_BYTES: Final = 16
+CONNECTED_SECONDS: Final = 86_400.0
+"""How long the other nodes find where somebody is who is connected here."""
+_names = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class Session:
@@ -42,13 +53,6 @@ class Session:
         self.usernames: dict[str, str] = {}
         self.away_since = 0.0
 
-    def remember(self, room: str, username: str, most: int) -> None:
-        """Notes under which name it is in a room, in the room joined last at the end; forgets the first of too many."""
-        self.usernames.pop(room, None)
-        self.usernames[room] = username
-        while len(self.usernames) > most:
-            del self.usernames[next(iter(self.usernames))]
-
     def claim(self, room: Room) -> Member | None:
         """Takes what it was in a room out of the memberships that wait."""
         for member in self.members:
@@ -63,7 +67,8 @@ class Sessions:
 
     A token is signed, and carries the life of the node in which it was made: with a broker that outlives the node, a
     client that comes back after a restart is still known, though its memberships are gone. The signature covers the
-    user as well: a session is taken up by whom it belongs to.
+    user as well: a session is taken up by whom it belongs to. Where nodes share a broker, each of them takes up the
+    sessions of all, and finds under which names these were in their rooms.
 
     Args:
         leave: called with each membership that nobody came back for.
@@ -73,13 +78,13 @@ class Sessions:
     def __init__(
         self,
         runtime: Runtime,
-        secret: bytes,
+        broker: Broker,
         settings: Settings,
         leave: Callable[[Member], None],
         revoked: Callable[[str], bool],
     ) -> None:
         self._runtime = runtime
-        self._secret = secret
+        self._broker = broker
         self._settings = settings
         self._leave = leave
         self._revoked = revoked
@@ -88,6 +93,7 @@ class Sessions:
         self._started = runtime.monotonic()
         self._graces: deque[tuple[float, Session]] = deque()
         self._away: dict[Session, None] = {}
+        self._changed: dict[Session, None] = {}
 
     def attach(self, connection: Connection, token: str) -> Connection | None:
         """Gives a connection the session of its token, or a new one; returns the connection that it replaces."""
@@ -105,7 +111,8 @@ class Sessions:
         if not compare_digest(signed.encode(), signature.encode(errors="replace")) or self._revoked(id):
             return None
         session = self._sessions.get(id)
-        if session is None and life != self._life and not self._forgotten(self._started):
+        elsewhere = life != self._life and not self._forgotten(self._started)
+        if session is None and (elsewhere or self._broker.shared):
             session = Session(id, token, connection.id)
         return session
 
@@ -120,7 +127,33 @@ class Sessions:
 
     def _sign(self, id: str, life: str, user: str) -> str:
         content = f"{id}.{life}.{user}".encode(errors="replace")
-        return blake2b(content, key=self._secret, digest_size=SIGNATURE_BYTES).hexdigest()
+        return blake2b(content, key=self._broker.secret, digest_size=SIGNATURE_BYTES).hexdigest()
+
+    def remember(self, session: Session, room: str, username: str, most: int) -> None:
+        """Notes under which name it is in a room, in the room joined last at the end; forgets the first of too many."""
+        session.usernames.pop(room, None)
+        session.usernames[room] = username
+        while len(session.usernames) > most:
+            del session.usernames[next(iter(session.usernames))]
+        self._changed[session] = None
+
+    def forget(self, session: Session, room: str) -> None:
+        """It has left a room."""
+        session.usernames.pop(room, None)
+        self._changed[session] = None
+
+    def usernames(self, session: Session) -> Steps:
+        """Under which name it was in each of its rooms last, on whichever node that was."""
+        stored = b""
+        if self._broker.shared:
+            with suppress(BrokerError):
+                stored = yield partial(self._broker.noted, _key(session))
+        return {**(_names(stored) if stored else {}), **session.usernames}
+
+    def _note(self, session: Session, seconds: float) -> None:
+        self._changed.pop(session, None)
+        if self._broker.shared:
+            self._broker.note(_key(session), msgspec.json.encode(session.usernames), seconds)
 
     def detach(self, connection: Connection, members: tuple[Member, ...]) -> None:
         """The connection has ended: its session is away, and these memberships wait for it."""
@@ -135,6 +168,7 @@ class Sessions:
         if session.connection is connection:
             session.connection = None
             session.away_since = now
+            self._note(session, self._settings.session_seconds)
             self._away[session] = None
             if len(self._away) > self._settings.max_sessions:
                 self._end(next(iter(self._away)))
@@ -142,6 +176,8 @@ class Sessions:
     def tick(self) -> None:
         """Ends what has waited long enough."""
         now = self._runtime.monotonic()
+        for session in list(self._changed):
+            self._note(session, CONNECTED_SECONDS)
         while self._graces and self._graces[0][0] <= now:
             self.give_up(self._graces.popleft()[1], now)
         while self._away and self._forgotten(next(iter(self._away)).away_since):
@@ -163,3 +199,7 @@ class Sessions:
         del self._away[session]
         del self._sessions[session.id]
         self.give_up(session)
+
+
+def _key(session: Session) -> str:
+    return f"session:{session.id}"
