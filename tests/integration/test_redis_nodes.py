@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,8 +29,6 @@ ODD_NAMES = [
     "\0\ud800",
     "r}:log{",
 ]
-
-Run = Callable[[Callable[[], Awaitable[None]]], None]
 
 
 @pytest.fixture
@@ -59,7 +57,7 @@ def test_all_nodes_are_told_the_same_in_the_same_order(redis_server: RedisServer
         return futures
 
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             nodes = [await stage.node("r") for _ in range(3)]
             sent = await asyncio.gather(*[talk(node, str(number)) for number, node in enumerate(nodes)])
             await asyncio.gather(*[future for futures in sent for future in futures])
@@ -77,7 +75,7 @@ def test_all_nodes_are_told_the_same_in_the_same_order(redis_server: RedisServer
 
 def test_what_is_not_kept_is_passed_on_in_its_order(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             one, two = await stage.node("r"), await stage.node("r")
             for number in range(20):
                 one.broker.tell("r", [b"%d" % number, b""])
@@ -90,7 +88,7 @@ def test_what_is_not_kept_is_passed_on_in_its_order(redis_server: RedisServer) -
 
 def test_a_repeat_is_known_whichever_node_it_comes_to(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             one, two = await stage.node("r"), await stage.node("r")
             await one.append(once("a"), b"y")
             assert (await two.append(once("a"))).repeats == {0: 1}
@@ -105,7 +103,7 @@ def test_names_and_payloads_are_inert(redis_server: RedisServer, name: str) -> N
     payload = b"\r\n$-1\r\n*3\r\n{}%\0\xff" + name.encode("utf-8", "surrogatepass")
 
     async def check() -> None:
-        async with staged(redis_server, Retention(0, 0, 0, latest_only=True)) as stage:
+        async with staged(redis_server.url, Retention(0, 0, 0, latest_only=True)) as stage:
             one, two = await stage.node(name, *[other for other in ODD_NAMES if other != name]), await stage.node(name)
             await one.append(Draft(payload, key=name), room=name)
             await two.until_head(1, name)
@@ -118,7 +116,7 @@ def test_names_and_payloads_are_inert(redis_server: RedisServer, name: str) -> N
 
 def test_events_too_large_for_the_bus_arrive(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             one, two = await stage.node("r"), await stage.node("r")
             await one.append(*[b"x" * 400_000] * 8)
             await two.until_head(8)
@@ -131,7 +129,7 @@ def test_many_rooms_of_one_turn_are_one_pipeline(redis_server: RedisServer) -> N
     rooms = [f"room-{number}" for number in range(300)]
 
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             node = await stage.node(*rooms)
             before = redis_server.ask("INFO", "stats")["total_net_input_bytes"]
             kept = [node.begin(b"x", room=room) for room in rooms for _ in range(5)]
@@ -146,7 +144,7 @@ def test_many_rooms_of_one_turn_are_one_pipeline(redis_server: RedisServer) -> N
 
 def test_under_load_there_are_fewer_script_calls_than_a_tenth_of_the_publishes(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             node = await stage.node("r")
             redis_server.ask("CONFIG", "RESETSTAT")
             kept = []
@@ -162,7 +160,7 @@ def test_under_load_there_are_fewer_script_calls_than_a_tenth_of_the_publishes(r
 
 def test_a_room_that_is_closed_and_opened_in_one_turn_stays_subscribed(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             node = await stage.node("r")
             redis_server.ask("CONFIG", "RESETSTAT")
             for _ in range(50):
@@ -177,7 +175,7 @@ def test_a_room_that_is_closed_and_opened_in_one_turn_stays_subscribed(redis_ser
 
 def test_nodes_hear_only_of_rooms_that_are_open_there(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             one, two = await stage.node("r", "s"), await stage.node("r")
             two.broker.close("r")
             channel = two.broker._rooms["r"].channel
@@ -193,7 +191,7 @@ def test_nodes_hear_only_of_rooms_that_are_open_there(redis_server: RedisServer)
 
 def test_nodes_share_their_secret(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             assert (await stage.node()).broker.secret == (await stage.node()).broker.secret
 
     asyncio.run(check())
@@ -205,7 +203,7 @@ def test_nodes_share_their_secret(redis_server: RedisServer) -> None:
 @pytest.mark.parametrize("kind", ["pubsub", "normal"])
 def test_nothing_is_lost_when_connections_are_killed(redis_server: RedisServer, kind: str) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             one, two = await stage.node("r", patience=PATIENT), await stage.node("r", patience=PATIENT)
             sent = []
             for number in range(60):
@@ -225,7 +223,7 @@ def test_nothing_is_lost_when_connections_are_killed(redis_server: RedisServer, 
 
 def test_what_was_said_while_a_node_was_deaf_arrives(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             proxy = await stage.proxy()
             one, two = await stage.node("r"), await stage.node("r", proxy=proxy)
             proxy.hold()
@@ -241,7 +239,7 @@ def test_what_was_said_while_a_node_was_deaf_arrives(redis_server: RedisServer) 
 
 def test_a_call_whose_reply_was_lost_is_carried_out_once(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             proxy = await stage.proxy()
             node, other = await stage.node("r", patience=PATIENT, proxy=proxy), await stage.node("r")
             proxy.hold("down")
@@ -259,7 +257,7 @@ def test_a_call_whose_reply_was_lost_is_carried_out_once(redis_server: RedisServ
 
 def test_without_patience_a_lost_reply_is_an_error_and_what_was_kept_arrives(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             proxy = await stage.proxy()
             node, other = await stage.node("r", proxy=proxy), await stage.node("r")
             proxy.hold("down")
@@ -277,7 +275,7 @@ def test_without_patience_a_lost_reply_is_an_error_and_what_was_kept_arrives(red
 
 def test_a_redis_that_hangs_is_noticed_and_found_again(own_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(own_server) as stage:
+        async with staged(own_server.url) as stage:
             node = await stage.node("r")
             await node.until_ready()
             own_server.pause()
@@ -294,7 +292,7 @@ def test_a_redis_that_hangs_is_noticed_and_found_again(own_server: RedisServer) 
 
 def test_flushed_scripts_are_loaded_again(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             node = await stage.node("r")
             for number in range(10):
                 redis_server.ask("SCRIPT", "FLUSH")
@@ -309,7 +307,7 @@ def test_flushed_scripts_are_loaded_again(redis_server: RedisServer) -> None:
 
 def test_a_log_that_was_flushed_begins_a_new_epoch(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             one, two = await stage.node("r"), await stage.node("r")
             await one.append(b"x", b"y")
             await two.until_head(2)
@@ -327,7 +325,7 @@ def test_a_log_that_was_flushed_begins_a_new_epoch(redis_server: RedisServer) ->
 
 def test_a_lost_log_is_noticed_where_nothing_is_said(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             node = await stage.node("r")
             await node.append(b"x")
             for key in redis_server.ask("KEYS", stage.logs.prefix + "*"):
@@ -341,7 +339,7 @@ def test_a_lost_log_is_noticed_where_nothing_is_said(redis_server: RedisServer) 
 
 def test_a_log_that_came_back_shorter_begins_a_new_epoch(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             one, two = await stage.node("r"), await stage.node("r")
             await one.append(b"1", b"2")
             meta, log = one.broker._rooms["r"].keys[:2]
@@ -360,7 +358,7 @@ def test_a_log_that_came_back_shorter_begins_a_new_epoch(redis_server: RedisServ
 
 def test_a_redis_that_comes_back_with_its_log_has_lost_nothing(own_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(own_server) as stage:
+        async with staged(own_server.url) as stage:
             node = await stage.node("r")
             await node.append(b"x", b"y")
             await node.until_ready()
@@ -377,7 +375,7 @@ def test_a_redis_that_comes_back_with_its_log_has_lost_nothing(own_server: Redis
 
 def test_a_redis_that_comes_back_empty_begins_new_epochs(own_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(own_server) as stage:
+        async with staged(own_server.url) as stage:
             node = await stage.node("r", "s")
             for room in "rs":
                 await node.append(b"x", room=room)
@@ -393,7 +391,7 @@ def test_a_redis_that_comes_back_empty_begins_new_epochs(own_server: RedisServer
 
 def test_a_full_redis_fails_what_it_cannot_keep_and_is_read(own_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(own_server) as stage:
+        async with staged(own_server.url) as stage:
             one, two = await stage.node("r"), await stage.node("r")
             await one.append(b"x")
             await two.until_head(1)
@@ -412,7 +410,7 @@ def test_a_full_redis_fails_what_it_cannot_keep_and_is_read(own_server: RedisSer
 
 def test_a_hole_that_is_not_held_any_more_is_said(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server, Retention(5, 0, 0)) as stage:
+        async with staged(redis_server.url, Retention(5, 0, 0)) as stage:
             proxy = await stage.proxy()
             one, two = await stage.node("r"), await stage.node("r", proxy=proxy)
             proxy.hold()
@@ -441,7 +439,7 @@ def test_garbage_on_the_bus_is_dropped_and_counted(redis_server: RedisServer) ->
     ]
 
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             one, two = await stage.node("r"), await stage.node("r")
             channel = two.broker._rooms["r"].channel
             for message in junk:
@@ -455,7 +453,7 @@ def test_garbage_on_the_bus_is_dropped_and_counted(redis_server: RedisServer) ->
 
 def test_what_the_bus_has_lost_is_read(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             one, two = await stage.node("r"), await stage.node("r")
             channel = two.broker._rooms["r"].channel
             room = two.broker._channels.pop(channel)  # hears nothing
@@ -474,7 +472,7 @@ def test_what_the_bus_has_lost_is_read(redis_server: RedisServer) -> None:
 
 def test_a_node_stops_while_redis_is_gone(own_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(own_server) as stage:
+        async with staged(own_server.url) as stage:
             node = await stage.node("r", patience=PATIENT)
             own_server.kill()
             kept = node.begin(b"x")
@@ -489,7 +487,7 @@ def test_a_node_stops_while_redis_is_gone(own_server: RedisServer) -> None:
 
 def test_what_waits_for_redis_is_bounded(own_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(own_server) as stage:
+        async with staged(own_server.url) as stage:
             node = await stage.node("r", patience=PATIENT)
             own_server.pause()
             answers = [node.begin(b"x" * (1 << 20)) for _ in range(80)]

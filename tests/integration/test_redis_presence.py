@@ -41,7 +41,7 @@ def own_server(tmp_path: Path) -> Iterator[RedisServer]:
 @asynccontextmanager
 async def pair(server: RedisServer) -> AsyncIterator[tuple[Stage, Node, Node]]:
     """Two nodes in a room."""
-    async with staged(server) as stage:
+    async with staged(server.url) as stage:
         yield stage, await stage.node("r"), await stage.node("r")
 
 
@@ -60,7 +60,7 @@ def test_others_hear_who_comes_and_goes(redis_server: RedisServer) -> None:
 
 def test_who_opens_a_room_knows_who_is_there_when_it_is_open(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             one = await stage.node("r")
             come(one, "ada")
             two = await stage.node()
@@ -131,7 +131,7 @@ async def crash(node: Node, stage: Stage) -> None:
 
 def test_who_was_on_a_node_that_died_has_left_within_ten_seconds(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             one, two, three = [await stage.node("r", "s") for _ in range(3)]
             come(one, "ada", "bob")
             come(one, "ada", room="s")
@@ -205,7 +205,7 @@ def test_nobody_leaves_when_redis_was_away_for_longer_than_the_leases(own_server
 
 def test_what_changed_while_a_node_was_cut_off_is_known_when_it_is_back(redis_server: RedisServer) -> None:
     async def check() -> None:
-        async with staged(redis_server) as stage:
+        async with staged(redis_server.url) as stage:
             proxy = await stage.proxy()
             one, two = await stage.node("r", proxy=proxy), await stage.node("r")
             come(two, "ada")

@@ -34,6 +34,7 @@ class Logs:
     """
 
     broker: Broker
+    ca = ""
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class Logs:
             lambda room: self.retention,
             lambda: self.now,
             lambda: self.loop,
+            self.ca,
         )
 
     def _new_id(self) -> str:

@@ -13,7 +13,6 @@ from hubbub.errors import BrokerError
 from hubbub.hub.ports import Draft, Entry, Kept, Position, Present, Retention
 from tests.support.logs import EVERYTHING, PATIENCE, Logs
 from tests.support.proxy import Proxy
-from tests.support.redis import RedisServer
 
 DEADLINE_SECONDS = 15
 
@@ -147,8 +146,8 @@ class Node:
 class Stage:
     """Nodes of one test, on its event loop."""
 
-    def __init__(self, server: RedisServer, logs: Logs) -> None:
-        self.server = server
+    def __init__(self, url: str, logs: Logs) -> None:
+        self.url = url
         self.logs = logs
         self.nodes: list[Node] = []
         self.proxies: list[Proxy] = []
@@ -163,7 +162,7 @@ class Stage:
         return node
 
     async def proxy(self) -> Proxy:
-        self.proxies.append(await Proxy(self.server.port).start())
+        self.proxies.append(await Proxy(int(self.url.rpartition(":")[2])).start())
         return self.proxies[-1]
 
     async def end(self) -> None:
@@ -174,9 +173,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(server: RedisServer, retention: Retention = EVERYTHING) -> AsyncIterator[Stage]:
-    logs = Logs(server.url, retention, loop=asyncio.get_running_loop())
-    stage = Stage(server, logs)
+async def staged(url: str, retention: Retention = EVERYTHING) -> AsyncIterator[Stage]:
+    logs = Logs(url, retention, loop=asyncio.get_running_loop())
+    stage = Stage(url, logs)
     try:
         yield stage
     finally:

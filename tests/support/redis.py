@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 import redis
+from redis.crc import key_slot
 
 START_SECONDS = 10
 
@@ -29,11 +30,12 @@ class RedisServer:
         options: as in redis.conf, such as `appendonly="yes"`; `_` stands for `-`.
     """
 
-    def __init__(self, folder: Path, *, sentinel: bool = False, **options: Any) -> None:
+    def __init__(self, folder: Path, *, sentinel: bool = False, tls: bool = False, **options: Any) -> None:
         self.folder = folder
         self.port = free_port()
         self.sentinel = sentinel
-        self.options = {"port": self.port, **options}
+        self.tls = tls
+        self.options = {"port": 0 if tls else self.port, **({"tls-port": self.port} if tls else {}), **options}
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -42,7 +44,14 @@ class RedisServer:
 
     def ask(self, *command: str | int | bytes) -> Any:
         """The reply to a command, of a client that is not ours."""
-        with redis.Redis(port=self.port, socket_timeout=START_SECONDS, protocol=2) as client:
+        password = self.options.get("requirepass")
+        with redis.Redis(
+            *("127.0.0.1", self.port, 0, password),
+            socket_timeout=START_SECONDS,
+            protocol=2,
+            ssl=self.tls,
+            ssl_cert_reqs="none",
+        ) as client:
             return client.execute_command(*command)
 
     def start(self) -> None:
@@ -125,6 +134,20 @@ class RedisCluster:
         for server in self.servers:
             server.wait_for(lambda server=server: self._whole(server))
         return self
+
+    def give_away(self, key: bytes) -> None:
+        """Moves the slot of a key, and all that is in it, to another node."""
+        slot = key_slot(key)
+        ids = [server.ask("CLUSTER", "MYID") for server in self.servers]
+        source = next(at for at, server in enumerate(self.servers) if server.ask("CLUSTER", "COUNTKEYSINSLOT", slot))
+        target = (source + 1) % len(self.servers)
+        giver, taker = self.servers[source], self.servers[target]
+        taker.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
+        giver.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
+        for name in giver.ask("CLUSTER", "GETKEYSINSLOT", slot, 1000):
+            giver.ask("MIGRATE", "127.0.0.1", taker.port, name, 0, 5000)
+        for server in (taker, giver):
+            server.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
 
     def _whole(self, server: RedisServer) -> bool:
         return b"cluster_state:ok" in bytes(server.ask("CLUSTER", "INFO")) and len(server.ask("CLUSTER", "SLOTS")) == 3
