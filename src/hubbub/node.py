@@ -323,6 +323,7 @@ class Node:
         if self._broker is not None:
             await self._broker.stop()
         self.hub = self._router = self._broker = self._gate = self._timer = None
+        self._opening = asyncio.Lock()  # the next loop may be another
 
 
 def open_broker(config: Config, runtime: AsyncioRuntime, policies: Policies) -> Broker:

@@ -18,6 +18,7 @@ from hubbub import Event, Hubbub
 from hubbub.config import Auth, Config, Server
 from hubbub.errors import BrokerError
 from hubbub.node import Node, build_asgi
+from tests.support.redis import RedisServer
 from tests.support.server import ROOT, environment
 
 DEADLINE_SECONDS = 20.0
@@ -78,14 +79,54 @@ async def asgi_lifespan(node: Node) -> AsyncIterator[None]:
     await asyncio.wait_for(running, DEADLINE_SECONDS)
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "redis"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "redis":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        return server.url
     return "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/rooms.db"
 
 
 def node_of(url: str) -> tuple[Hubbub, Node]:
     app = Hubbub()
     return app, build_asgi(app, Config(server=Server(broker=url), auth=Auth(auth="anonymous")))
+
+
+@pytest.mark.parametrize("lifespan", [asgi_lifespan, lambda node: node.lifespan(None)])
+def test_a_node_without_its_redis_is_not_ready_and_is_once_it_is_there(tmp_path: Path, lifespan: Any) -> None:
+    server = RedisServer(tmp_path)
+    _, node = node_of(server.url)
+    scope = {"type": "http", "method": "GET", "path": "/nothing", "headers": [], "query_string": b""}
+
+    async def status() -> int:
+        messages: list[Any] = []
+
+        async def send(message: Any) -> None:
+            messages.append(message)
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b""}
+
+        await node(scope, receive, send)
+        return int(messages[0]["status"])
+
+    async def life() -> None:
+        async with lifespan(node):
+            assert await status() == 503
+            await asyncio.to_thread(server.start)
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while await status() == 503:
+                    await asyncio.sleep(0.05)
+            assert await status() == 404
+            client = Client(node)
+            client.say(type="join", room="r", username="ada")
+            await client.hear("room_info")
+            await client.go()
+
+    try:
+        asyncio.run(life())
+    finally:
+        server.kill()
 
 
 @pytest.mark.parametrize("lifespan", [asgi_lifespan, lambda node: node.lifespan(None)])

@@ -14,6 +14,7 @@ from hubbub.errors import BrokerError
 from hubbub.hub.ports import Draft, Entry, Portion, Retention
 from tests.support.logs import NOW, once
 from tests.support.nodes import Node, staged
+from tests.support.proxy import Proxy
 from tests.support.redis import RedisServer
 
 PATIENT = Patience(connect=2, timeout=1.5, wait=10)
@@ -298,6 +299,51 @@ def test_flushed_scripts_are_loaded_again(redis_server: RedisServer) -> None:
                 redis_server.ask("SCRIPT", "FLUSH")
                 assert (await node.append(b"x")).first == number + 1
                 assert await node.ask(node.broker.acknowledge, "r", "ada", "Ada", number) == number
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("wait", [0, 10])
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_becomes_of_the_connections_all_is_told_once_and_in_order(
+    redis_server: RedisServer, seed: int, wait: float
+) -> None:
+    chance = random.Random(seed)
+    ended = asyncio.Event()
+
+    async def publish(node: Node, name: str) -> None:
+        """Says each thing until it is acknowledged, as a client does."""
+        for number in range(40):
+            while True:
+                try:
+                    await node.append(once(f"{name}-{number}", b"%s-%d" % (name.encode(), number), sender=name))
+                    break
+                except BrokerError:
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(chance.random() * 0.03)
+
+    async def disturb(proxy: Proxy) -> None:
+        while not ended.is_set():
+            await asyncio.sleep(chance.random() * 0.2)
+            if chance.random() < 0.5:
+                proxy.hold(*chance.choice([("up",), ("down",), ("up", "down")]))
+                await asyncio.sleep(chance.random() * 0.1)
+            proxy.cut()
+            proxy.release()
+
+    async def check() -> None:
+        async with staged(redis_server.url) as stage:
+            proxies = [await stage.proxy() for _ in range(3)]
+            nodes = [await stage.node("r", patience=Patience(2, 1.5, wait), proxy=proxy) for proxy in proxies]
+            trouble = [asyncio.create_task(disturb(proxy)) for proxy in proxies]
+            await asyncio.gather(*[publish(node, str(number)) for number, node in enumerate(nodes)])
+            ended.set()
+            await asyncio.gather(*trouble)
+            for node in nodes:
+                await node.until_head(120)
+            assert nodes[0].tape == nodes[1].tape == nodes[2].tape
+            assert len(nodes[0].payloads()) == len(set(nodes[0].payloads())) == 120
+            assert [node.moves for node in nodes] == [{}] * 3
 
     asyncio.run(check())
 

@@ -275,7 +275,8 @@ class Broker(Protocol):
 
     Order: entries of one room get consecutive numbers from 1 in the order of `append`; rooms are independent.
     Atomicity: the new drafts of one call are kept together or not at all.
-    Durability: each broker says what "kept" survives; memory:// survives nothing, sqlite:// the end of the process.
+    Durability: each broker says what "kept" survives; memory:// survives nothing, sqlite:// the end of the process,
+    redis:// what that Redis is set up to survive.
     Position: a seq together with the log's epoch. While the epoch is the same, a seq that was given to a client names
     the same event for ever; a log that cannot promise that begins a new epoch.
     Threads: every method is called, and every answer given, on the event loop's thread.
