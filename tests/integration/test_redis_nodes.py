@@ -190,6 +190,45 @@ def test_nodes_hear_only_of_rooms_that_are_open_there(redis_server: RedisServer)
     asyncio.run(check())
 
 
+def test_what_is_said_between_opening_a_room_and_the_answer_arrives(redis_server: RedisServer) -> None:
+    async def check() -> None:
+        async with staged(redis_server.url) as stage:
+            proxy = await stage.proxy()
+            one, two = await stage.node("r"), await stage.node("s", proxy=proxy)
+            await two.until_ready()
+            proxy.hold("replies")
+            redis_server.ask("CONFIG", "RESETSTAT")
+            opened = asyncio.create_task(two.open("r"))
+            while "cmdstat_evalsha" not in redis_server.ask("INFO", "commandstats"):
+                await asyncio.sleep(0.01)
+            await one.append(b"x")
+            proxy.release()
+            await opened
+            await two.until_head(1)
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("late", ["replies", "bus"])
+def test_it_does_not_matter_which_connection_is_slower(redis_server: RedisServer, late: str) -> None:
+    async def check() -> None:
+        async with staged(redis_server.url) as stage:
+            proxy = await stage.proxy()
+            one, two = await stage.node("r"), await stage.node("r", proxy=proxy)
+            for number in range(10):
+                proxy.hold(late)
+                own = two.begin(b"2-%d" % number)
+                await one.append(b"1-%d" % number)
+                await asyncio.sleep(0.01 * (number % 3))
+                proxy.release()
+                await own
+            for node in (one, two):
+                await node.until_head(20)
+            assert one.tape == two.tape
+
+    asyncio.run(check())
+
+
 def test_nodes_share_their_secret(redis_server: RedisServer) -> None:
     async def check() -> None:
         async with staged(redis_server.url) as stage:

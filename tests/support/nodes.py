@@ -84,10 +84,18 @@ class Node:
         self._changed.set()
 
     async def open(self, room: str = "r") -> Position:
-        position: Position = await self.ask(self.broker.open, room)
-        self.place[room] = position
-        self.tape[room] = []
-        return position
+        future: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+
+        def opened(answer: Position | BrokerError) -> None:
+            if isinstance(answer, BrokerError):
+                future.set_exception(answer)
+                return
+            self.place[room], self.tape[room] = answer, []  # what follows may be told before anybody is awake
+            future.set_result(answer)
+
+        self.broker.open(room, opened)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await future
 
     async def ask(self, call: Callable[..., None], *arguments: Any) -> Any:
         """What is answered; an error is raised."""

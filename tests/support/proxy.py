@@ -15,7 +15,7 @@ class Proxy:
 
     def __init__(self, port: int) -> None:
         self._target = port
-        self._flows: dict[str, asyncio.Event] = {"up": asyncio.Event(), "down": asyncio.Event()}
+        self._flows: dict[str, asyncio.Event] = {name: asyncio.Event() for name in ("up", "down", "replies", "bus")}
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -33,7 +33,10 @@ class Proxy:
         return int(self._server.sockets[0].getsockname()[1])
 
     def hold(self, *directions: str) -> None:
-        """Passes nothing on: `up` from clients, `down` from the server; both by default."""
+        """Passes nothing on: `up` from clients, `down` from the server; both by default.
+
+        `replies` and `bus` are what comes from the server on connections that have not subscribed, and that have.
+        """
         self.held.clear()
         for direction in directions or ("up", "down"):
             self._flows[direction].clear()
@@ -62,17 +65,23 @@ class Proxy:
             writer.transport.abort()
             return
         self._writers |= {writer, server_writer}
+        kinds = ["replies"]
         for source, sink, direction in ((reader, server_writer, "up"), (server_reader, writer, "down")):
-            task = asyncio.get_running_loop().create_task(self._pump(source, sink, direction))
+            task = asyncio.get_running_loop().create_task(self._pump(source, sink, direction, kinds))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, direction: str) -> None:
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, direction: str, kinds: list[str]
+    ) -> None:
         try:
             while data := await source.read(1 << 16):
-                if not self._flows[direction].is_set():
-                    self.held.set()
-                    await self._flows[direction].wait()
+                if direction == "up" and b"SUBSCRIBE" in data:
+                    kinds[:] = ["bus"]
+                for flow in (direction, *(kinds if direction == "down" else ())):
+                    if not self._flows[flow].is_set():
+                        self.held.set()
+                        await self._flows[flow].wait()
                 sink.write(data)
                 await sink.drain()
         except OSError:

@@ -26,8 +26,6 @@ from hubbub.hub.ports import Answer, Draft, Entry, Kept, Listener, Portion, Posi
 
 logger: Final = logging.getLogger("hubbub")
 NAMES: Final = ("append", "open", "read", "seek", "acknowledge", "readers")
-MOST: Final = (1 << 53) - 1
-"""Numbers are floating point in Redis's scripts."""
 TAIL: Final = 200
 TAIL_BYTES: Final = 64 << 10
 """Entries of a room that are read when it is opened: what most clients ask for."""
@@ -101,7 +99,7 @@ class RedisBroker:
         self._touched = self._loop.time()
         echo = self._prefix.encode() + b"node:" + self.node.hex().encode()
         scripts = (*self._scripts.values(), *self._presence.scripts.values())
-        self._routes.begin(self._loop, echo, scripts, self._heard, self._compare, self._rehome)
+        self._routes.begin(self._loop, echo, scripts, self._heard, self._compare, self._gone, self._rehome)
         key = self._prefix.encode() + b"secret"
         self._routes.beat(Call([b"SET", key, self.secret, b"NX"], self._beaten, slot=key))
         self._routes.beat(self._presence.lease())
@@ -209,7 +207,7 @@ class RedisBroker:
         if found or time <= before or log.lost >= log.ring.lost:
             done(found)
             return
-        self._ask(log, "seek", (max(min(time, MOST), 0), log.told, before), partial(_third, done))
+        self._ask(log, "seek", (max(min(time, bus.MOST), 0), log.told, before), partial(_third, done))
 
     def acknowledge(self, room: str, reader: str, name: str, seq: int, done: Answer[int]) -> None:
         log = self._rooms[room]
@@ -282,9 +280,13 @@ class RedisBroker:
         parts = [b"EVALSHA", script.sha, len(room.keys), *room.keys, *place, *arguments]
 
         def answered(reply: Any) -> None:
-            if not isinstance(reply, BrokerError) and room.epoch and reply[0].decode() != room.epoch:
-                self._renewed(room, reply[0].decode(), reply[1])
+            renewed = not isinstance(reply, BrokerError) and room.epoch and reply[0].decode() != room.epoch
+            if renewed:
+                logger.warning("the log of a room was lost: room=%r", room.name)
+                room.renew(reply[0].decode(), reply[1])
             done(reply)
+            if renewed:
+                self._advance(room, 0)
 
         link.call(Call(parts, answered, script, room.keys[0]), bounded=name != "open")
 
@@ -525,9 +527,11 @@ class RedisBroker:
                 self._check(room)
         self._mark(room)
 
-    def _renewed(self, room: Room, epoch: str, head: int) -> None:
-        logger.warning("the log of a room was lost: room=%r", room.name)
-        room.renew(epoch, head)
+    def _gone(self, link: Link, error: BrokerError) -> None:
+        """What is missing before our own events cannot be read in time."""
+        for room in list(self._rooms.values()):
+            if room.results and self._link(room) is link:
+                room.give_up(error)
 
     def _beaten(self, reply: Any) -> None:
         """The secret was gone: so is everything else."""
@@ -563,7 +567,7 @@ def open_redis(
 
 
 def _bounded(number: int) -> int:
-    return min(max(number, 0), MOST)
+    return min(max(number, 0), bus.MOST)
 
 
 def _encoded(text: str) -> bytes:

@@ -15,6 +15,8 @@ CAME: Final = 3
 MAX_ENTRIES_BYTES: Final = 1 << 20
 """Events of one call that are larger are not on the bus: the other nodes read them, each when it can."""
 MAX_MESSAGE_BYTES: Final = 4 << 20
+MOST: Final = (1 << 53) - 1
+"""Numbers are floating point in Redis's scripts."""
 HEADER: Final = Struct(">BB16s")
 CALL: Final = Struct(">QB")
 PLACE: Final = Struct(">QQQI")
@@ -92,7 +94,7 @@ def read_kept(envelope: Envelope) -> Arrival:
     epoch = data[HEADER.size + CALL.size : at].decode("ascii")
     first, last, time, count = _unpack(PLACE, data, at)
     at += PLACE.size
-    if not 0 < first <= last or count not in (0, last - first + 1):
+    if not 0 < first <= last <= MOST or count not in (0, last - first + 1):
         raise ValueError("its numbers do not fit")
     items = []
     for _ in range(count):

@@ -85,6 +85,7 @@ class ClusterRoutes:
         scripts: Iterable[Script],
         heard: Callable[[bytes, bytes], None],
         up: Callable[[Link], None],
+        gone: Callable[[Link, BrokerError], None],
         changed: Callable[[], None],
     ) -> None:
         """Connects to every node; `changed` is called when slots have other nodes."""
@@ -93,7 +94,7 @@ class ClusterRoutes:
         def begin(address: Address) -> Link:
             title = f"{self.target} ({address[0]}:{address[1]})"
             own = echo + f":{address[0]}:{address[1]}".encode()  # what is published on a node is heard on all
-            link = Link(loop, self._connector(address), title, own, self.patience, heard, up, self._moved)
+            link = Link(loop, self._connector(address), title, own, self.patience, heard, up, gone, self._moved)
             link.begin(scripts, sharded=True)
             return link
 

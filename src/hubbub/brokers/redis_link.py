@@ -109,6 +109,7 @@ class Link:
         patience: how long calls wait for a server that is gone, and when one that is silent is dead.
         heard: called with each message of a channel.
         up: called when both connections are there again and every channel is subscribed.
+        gone: called when it is not back in time; calls fail from then on.
         moved: takes calls that this server is not responsible for.
     """
 
@@ -121,6 +122,7 @@ class Link:
         patience: Patience,
         heard: Callable[[bytes, bytes], None],
         up: Callable[[Link], None],
+        gone: Callable[[Link, BrokerError], None],
         moved: Callable[[Call], None] | None = None,
     ) -> None:
         self.title = title
@@ -133,6 +135,7 @@ class Link:
         self._wait, self._timeout, self._beat = patience.wait, patience.timeout, patience.beat
         self._heard = heard
         self._up = up
+        self._gone = gone
         self._moved = moved
         self._queue: deque[Call] = deque()
         self._flying: list[Call] = []
@@ -340,11 +343,12 @@ class Link:
         self._expiry = None
         if self._hopeless(self._down_since):
             self._fail_calls(self._error)
+            self._gone(self, self._error)
         if self._hopeless(self._deaf_since):
             self._fail_channels(self._error)
-        waiting = [since for since in (self._down_since, self._deaf_since) if since and not self._hopeless(since)]
-        if waiting:
-            self._expire_later()
+        since = [at for at in (self._down_since, self._deaf_since) if at is not None and not self._hopeless(at)]
+        if since:
+            self._expiry = self._loop.call_at(min(map(self._until, since)), self._expire)
 
     def _fail_calls(self, error: BrokerError) -> None:
         failed, self._queue = self._queue, deque()

@@ -161,11 +161,12 @@ class Routes:
         scripts: Iterable[Script],
         heard: Callable[[bytes, bytes], None],
         up: Callable[[Link], None],
+        gone: Callable[[Link, BrokerError], None],
         changed: Callable[[], None],
     ) -> None:
-        """Connects; `heard` and `up` as of a `Link`; `changed` is for those whose keys move."""
+        """Connects; `heard`, `up` and `gone` as of a `Link`; `changed` is for those whose keys move."""
         connect = connector(self.target, self.patience, self._ca)
-        link = Link(loop, connect, str(self.target), echo, self.patience, heard, up)
+        link = Link(loop, connect, str(self.target), echo, self.patience, heard, up, gone)
         self.links.append(link)
         link.begin(scripts)
 

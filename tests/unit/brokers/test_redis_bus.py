@@ -69,6 +69,7 @@ def test_a_message_that_is_cut_or_goes_on_is_refused(whole: bytes) -> None:
         bytes([VERSION, 3]) + kept([(b"x", b"")])[2:],
         kept([(b"x", b"")], 0),
         kept([(b"x", b"")], 5, 4),
+        kept([(b"x", b"")], 1 << 53),
         kept([(b"x", b"")], 5, 6),
         kept([(b"x", b"\xff")]),
         kept([(b"x", b"")], epoch=b"\xff"),
