@@ -9,14 +9,14 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from hashlib import blake2b
 from time import monotonic
 from typing import Any, Final
 
 from hubbub.brokers import redis_bus as bus
 from hubbub.brokers.redis_cluster import ClusterRoutes
+from hubbub.brokers.redis_forms import MOST, bounded, decoded, encoded, entries_of, mark_of, room_base
 from hubbub.brokers.redis_link import Call, Link, Patience, Script
-from hubbub.brokers.redis_presence import Presence, room_base
+from hubbub.brokers.redis_presence import Presence
 from hubbub.brokers.redis_room import HOLE_SECONDS, Append, Batch, Flight, Hole, Room, failure_of, result_of
 from hubbub.brokers.redis_routes import Routes
 from hubbub.brokers.redis_url import Target
@@ -41,7 +41,6 @@ READ_BYTES: Final = 1 << 20
 DAY_SECONDS: Final = 86_400
 TOUCH_SECONDS: Final = 3600
 """How often the logs of open rooms are looked at, so that those that are used do not end."""
-MARK_BYTES: Final = 16
 
 
 class RedisBroker:
@@ -177,7 +176,7 @@ class RedisBroker:
         self._routes.link_of(name).call(call)
 
     def _note(self, key: str) -> bytes:
-        return _encoded(f"{self._prefix}note:{key}")
+        return encoded(f"{self._prefix}note:{key}")
 
     def read(self, room: str, after: int, limit: int, max_bytes: int, done: Answer[Portion]) -> None:
         log = self._rooms[room]
@@ -187,7 +186,7 @@ class RedisBroker:
         if after >= log.ring.lost or log.lost >= log.ring.lost:
             done(log.ring.read(after, limit, max_bytes))
             return
-        bounds = (max(after, 0), log.told, before, _bounded(limit), _bounded(max_bytes))
+        bounds = (max(after, 0), log.told, before, bounded(limit), bounded(max_bytes))
         self._ask(log, "read", (*bounds, int(log.retention.latest_only)), partial(self._read, log, log.epoch, done))
 
     def _read(self, log: Room, epoch: str, done: Answer[Portion], reply: Any) -> None:
@@ -196,7 +195,7 @@ class RedisBroker:
         elif reply[0].decode() != epoch:
             done(Portion([], False))
         else:
-            done(Portion([entry for entry, _ in _entries(reply[4:])], bool(reply[2])))
+            done(Portion([entry for entry, _ in entries_of(reply[4:])], bool(reply[2])))
 
     def seek(self, room: str, time: int, done: Answer[int]) -> None:
         log = self._rooms[room]
@@ -207,19 +206,19 @@ class RedisBroker:
         if found or time <= before or log.lost >= log.ring.lost:
             done(found)
             return
-        self._ask(log, "seek", (max(min(time, bus.MOST), 0), log.told, before), partial(_third, done))
+        self._ask(log, "seek", (max(min(time, MOST), 0), log.told, before), partial(_third, done))
 
     def acknowledge(self, room: str, reader: str, name: str, seq: int, done: Answer[int]) -> None:
         log = self._rooms[room]
         at = max(min(seq, log.told), -1)  # nobody has received what is not there
-        self._ask(log, "acknowledge", (_encoded(reader), _encoded(name), at, MAX_READERS), partial(_third, done))
+        self._ask(log, "acknowledge", (encoded(reader), encoded(name), at, MAX_READERS), partial(_third, done))
 
     def acknowledged(self, room: str, reader: str, done: Answer[int | None]) -> None:
         def answer(reply: Any) -> None:
             cursor = reply if isinstance(reply, BrokerError) else reply[3]
             done(int(cursor.partition(b" ")[0]) if isinstance(cursor, bytes) else cursor)
 
-        self._ask(self._rooms[room], "readers", (_encoded(reader), b""), answer)
+        self._ask(self._rooms[room], "readers", (encoded(reader), b""), answer)
 
     def readers(self, room: str, limit: int, done: Answer[Sequence[tuple[str, str, int]]]) -> None:
         def answer(reply: Any) -> None:
@@ -229,10 +228,10 @@ class RedisBroker:
             cursors = []
             for reader, cursor in zip(reply[2::2], reply[3::2], strict=True):
                 seq, _, name = (cursor or b"0 ").partition(b" ")
-                cursors.append((_decoded(reader), _decoded(name), int(seq)))
+                cursors.append((decoded(reader), decoded(name), int(seq)))
             done(cursors)
 
-        self._ask(self._rooms[room], "readers", (b"", min(_bounded(limit), MAX_READERS)), answer)
+        self._ask(self._rooms[room], "readers", (b"", min(bounded(limit), MAX_READERS)), answer)
 
     async def stop(self) -> None:
         if self._stopping or not self._begun:
@@ -322,7 +321,7 @@ class RedisBroker:
             self._forget(room)
             answer: Position | BrokerError = reply
         else:
-            tail = _entries(reply[3:])[::-1]
+            tail = entries_of(reply[3:])[::-1]
             room.place(reply[0].decode(), reply[1], reply[2], tail, whole=len(tail) == reply[1] - reply[2])
             answer = Position(room.epoch, room.told)
         for opened in openers:
@@ -385,7 +384,7 @@ class RedisBroker:
         ]
         for append in appends:
             for draft in append.drafts:
-                arguments += draft.payload, _encoded(draft.key) if draft.key else b"", _mark_of(draft)
+                arguments += draft.payload, encoded(draft.key) if draft.key else b"", mark_of(draft)
         self._ask(room, "append", arguments, partial(self._appended, room, flight))
 
     def _appended(self, room: Room, flight: Flight, reply: Any) -> None:
@@ -496,7 +495,7 @@ class RedisBroker:
         if not reply[2]:
             room.missing(max(min(reply[3], hole.upper), room.told))
             after = room.told
-        entries = _entries(reply[4:])
+        entries = entries_of(reply[4:])
         last = entries[-1][0].seq if entries else hole.upper
         if last > after:
             room.put(Batch(after + 1, last, entries))
@@ -557,40 +556,13 @@ def open_redis(
         BrokerAwayError: Redis is not there.
     """
     routes = (ClusterRoutes if target.kind == "cluster" else Routes)(target, patience, ca)
-    key = _encoded(f"{prefix}secret")
+    key = encoded(f"{prefix}secret")
     with ThreadPoolExecutor(1, "hubbub-redis-secret") as thread:
         try:
             secret = thread.submit(asyncio.run, routes.fetch_secret(key, os.urandom(32))).result()
         except BrokerError as error:
             raise BrokerAwayError(f"{target}: {error}") from None
     return RedisBroker(routes, secret, retention, now_ms, loop, prefix)
-
-
-def _bounded(number: int) -> int:
-    return min(max(number, 0), bus.MOST)
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _decoded(text: bytes) -> str:
-    return text.decode("utf-8", "surrogatepass")
-
-
-def _mark_of(draft: Draft) -> bytes:
-    """What a repeat is known by: 16 bytes for sender and id, and 8 for the content; empty where it may be none."""
-    once = draft.once
-    if once is None:
-        return b""
-    digest = blake2b(_encoded(f"{len(once.sender)}.{once.sender}{once.id}"), digest_size=MARK_BYTES).digest()
-    return digest + (once.fingerprint & (1 << 64) - 1).to_bytes(8)
-
-
-def _entries(flat: Sequence[Any]) -> list[tuple[Entry, str]]:
-    """Entries and keys as the scripts write them: four items each."""
-    parts = zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True)
-    return [(Entry(seq, time, payload), _decoded(key)) for seq, time, key, payload in parts]
 
 
 def _nobody(reply: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from struct import Struct, error
 from typing import Final, NamedTuple
 
+from hubbub.brokers.redis_forms import MOST, decoded, encoded
 from hubbub.hub.ports import Present
 
 VERSION: Final = 1
@@ -15,8 +16,6 @@ CAME: Final = 3
 MAX_ENTRIES_BYTES: Final = 1 << 20
 """Events of one call that are larger are not on the bus: the other nodes read them, each when it can."""
 MAX_MESSAGE_BYTES: Final = 4 << 20
-MOST: Final = (1 << 53) - 1
-"""Numbers are floating point in Redis's scripts."""
 HEADER: Final = Struct(">BB16s")
 CALL: Final = Struct(">QB")
 PLACE: Final = Struct(">QQQI")
@@ -101,7 +100,7 @@ def read_kept(envelope: Envelope) -> Arrival:
         size, key_size = _unpack(SIZES, data, at)
         at += SIZES.size
         end = at + size + key_size
-        items.append((data[at : at + size], data[at + size : end].decode("utf-8", "surrogatepass")))
+        items.append((data[at : at + size], decoded(data[at + size : end])))
         at = end
     if at != len(data):
         raise ValueError("its length does not fit")
@@ -138,10 +137,10 @@ def write_came(node: bytes, entered: Sequence[Present], left: Sequence[str]) -> 
     """A CAME message, without the number that the script puts behind its header."""
     parts = [CHANGE.pack(0, len(entered), len(left))]
     for present in entered:
-        id, username = _encoded(present.id), _encoded(present.username)
+        id, username = encoded(present.id), encoded(present.username)
         parts += PERSON.pack(len(id), len(username), present.since, present.quiet), id, username
     for gone in left:
-        parts += COUNT.pack(len(_encoded(gone))), _encoded(gone)
+        parts += COUNT.pack(len(encoded(gone))), encoded(gone)
     body = b"".join(parts)
     return HEADER.pack(VERSION, CAME, node) + (body if len(body) <= MAX_ENTRIES_BYTES else CHANGE.pack(1, 0, 0))
 
@@ -161,25 +160,15 @@ def read_came(envelope: Envelope) -> Change:
         id_size, name_size, since, quiet = _unpack(PERSON, data, at)
         at += PERSON.size
         end = at + id_size + name_size
-        entered.append(
-            Present(_decoded(data[at : at + id_size]), _decoded(data[at + id_size : end]), since, bool(quiet))
-        )
+        entered.append(Present(decoded(data[at : at + id_size]), decoded(data[at + id_size : end]), since, bool(quiet)))
         at = end
     for _ in range(leaving):
         (size,) = _unpack(COUNT, data, at)
         at += COUNT.size + size
-        left.append(_decoded(data[at - size : at]))
+        left.append(decoded(data[at - size : at]))
     if at != len(data):
         raise ValueError("its length does not fit")
     return Change(number, bool(too_large), entered, left)
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _decoded(text: bytes) -> str:
-    return text.decode("utf-8", "surrogatepass")
 
 
 def _unpack(form: Struct, data: bytes, at: int) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from hubbub.brokers import redis_bus as bus
+from hubbub.brokers.redis_forms import decoded, encoded, room_base
 from hubbub.brokers.redis_link import Call, Link, Script
 from hubbub.brokers.redis_room import Room
 from hubbub.errors import BrokerError
@@ -113,10 +114,10 @@ class Presence:
         """Has it known whether this node has members in a room, for whoever has to tell of its end."""
         rooms = self._rooms_of(self._node)
         verb = b"SADD" if self._crowds[room].here else b"SREM"
-        self._call(rooms, [verb, rooms, room.name.encode("utf-8", "surrogatepass")])
+        self._call(rooms, [verb, rooms, encoded(room.name)])
 
     def _field(self, id: str) -> bytes:
-        return self._node + id.encode("utf-8", "surrogatepass")
+        return self._node + encoded(id)
 
     def _rooms_of(self, node: bytes) -> bytes:
         return self._prefix + b"node:" + node.hex().encode() + b":rooms"
@@ -229,7 +230,7 @@ class Presence:
             return
         self._reaping[node] = len(names)
         for name in names:
-            base = room_base(self._prefix.decode(), name.decode("utf-8", "surrogatepass"))
+            base = room_base(self._prefix.decode(), decoded(name))
             arguments = (base + b"bus", self._publish, bus.HEADER.pack(bus.VERSION, bus.CAME, node), node)
             self._run("reap", base + b"here", arguments, lambda reply: self._reaped(node, reply))
         if not names:
@@ -266,18 +267,12 @@ class Presence:
         self._link(key).call(Call(parts, done or _nobody, script, slot=key))
 
 
-def room_base(prefix: str, name: str) -> bytes:
-    """Begins the keys of a room; its name stands in braces, which in a Cluster decide where it is. No two have one."""
-    inert = name.replace("%", "%25").replace("{", "%7B").replace("}", "%7D") or "%"
-    return f"{prefix}{{{inert}}}:".encode("utf-8", "surrogatepass")
-
-
 def _key(room: Room) -> bytes:
     return room.keys[0].removesuffix(b"meta") + b"here"
 
 
 def _value(present: Present) -> bytes:
-    return b"%d %d %b" % (present.since, present.quiet, present.username.encode("utf-8", "surrogatepass"))
+    return b"%d %d %b" % (present.since, present.quiet, encoded(present.username))
 
 
 def _by_node(flat: Sequence[bytes]) -> dict[bytes, list[Present]]:
@@ -285,7 +280,7 @@ def _by_node(flat: Sequence[bytes]) -> dict[bytes, list[Present]]:
     found: dict[bytes, list[Present]] = {}
     for field, value in zip(flat[::2], flat[1::2], strict=True):
         since, quiet, username = value.split(b" ", 2)
-        id, name = field[NODE_BYTES:].decode("utf-8", "surrogatepass"), username.decode("utf-8", "surrogatepass")
+        id, name = decoded(field[NODE_BYTES:]), decoded(username)
         found.setdefault(field[:NODE_BYTES], []).append(Present(id, name, int(since), quiet == b"1"))
     return found
 

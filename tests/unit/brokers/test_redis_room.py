@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hubbub.brokers.redis_room import MAX_AHEAD, Append, Batch, Flight, Room, failure_of, result_of
 from hubbub.errors import BrokerError
-from hubbub.hub.ports import Draft, Entry, Kept, Position, Retention
+from hubbub.hub.ports import Draft, Entry, Kept, Position, Present, Retention
 
 LOST = BrokerError("lost")
 
@@ -29,6 +29,12 @@ class Tape:
 
     def told(self, room: str, payloads: Sequence[bytes]) -> None:
         raise AssertionError(payloads)
+
+    def came(self, room: str, node: str, entered: Sequence[Present], left: Sequence[str]) -> None:
+        raise AssertionError(entered, left)
+
+    def everybody(self, room: str, others: Mapping[str, Sequence[Present]]) -> None:
+        raise AssertionError(others)
 
     def kept(self, answer: Kept | BrokerError) -> None:
         self.items.append("failed" if isinstance(answer, BrokerError) else f"={answer.first}")
