@@ -188,8 +188,9 @@ class Room:
         elif self.hole is None or self.hole.upper <= self.told:
             upper = min(self.known, self._next() - 1)
             self.hole = Hole(upper, due, self.flight.number if self.flight else 0)
-        elif due < self.hole.due:
-            self.hole = self.hole._replace(due=due)
+        else:  # our own answer, or a message, may be there of what was missing
+            upper = min(self.hole.upper, self._next() - 1)
+            self.hole = self.hole._replace(upper=upper, due=min(due, self.hole.due))
 
     def is_due(self, now: float) -> bool:
         """Whether a hole is to be read now: our own call, if it was out then, has not filled it."""
@@ -214,6 +215,10 @@ class Room:
     def _arrive(self, batch: Batch) -> None:
         if batch.last <= self.told:
             return
+        own = next((result.first for result in self.results if result.first), batch.last + 1)
+        if own <= batch.last:  # read before our answer was there
+            self.put(Batch(own, batch.last, [item for item in batch.entries if item[0].seq >= own]))
+            batch = Batch(batch.first, own - 1, [item for item in batch.entries if item[0].seq < own])
         entries = [item for item in batch.entries if item[0].seq > self.told]
         self._keep(entries, batch.last)
         if entries and self.open and self.listener is not None:

@@ -189,36 +189,85 @@ def test_the_mistake_of_one_who_is_told_harms_no_other(room: Room, tape: Tape) -
     assert (tape.items, room.told) == (["=2"], 2)
 
 
-@given(st.data())
-def test_in_whatever_order_things_come_they_are_told_in_that_of_seq(data: st.DataObject) -> None:
-    """Calls of ours and of others; the bus may lose or repeat messages, and what is missing is read in the end."""
-    tape = Tape()
-    room = new_room(tape)
-    sizes = data.draw(st.lists(st.tuples(st.booleans(), st.integers(1, 3)), min_size=1, max_size=10))
-    bus: list[list[int]] = []
-    replies: list[tuple[int, int]] = []
-    seq = 0
-    for own, size in sizes:
-        (replies if own else bus).append((seq + 1, size) if own else list(range(seq + 1, seq + size + 1)))  # type: ignore[arg-type]
-        seq += size
-    heard = data.draw(st.permutations(bus)) if bus else []
-    heard = [part for part in heard for _ in range(data.draw(st.integers(0, 2)))]
-    while replies or heard:
-        if replies and (not heard or data.draw(st.booleans())):
-            answer(room, tape, *replies.pop(0))
-        else:
-            room.heard(*others(*heard.pop()))
-            room.advance()
-    room.known = seq
-    for _ in range(100):
+class Shuffled:
+    """A room whose calls, and those of others, were numbered in one order, and of which news comes in any other.
+
+    One call of ours is out at a time; the bus may lose or repeat messages; a look at the log tells of all numbers that
+    were given until our next call is sent.
+    """
+
+    def __init__(self, sizes: Sequence[tuple[bool, int]]) -> None:
+        self.tape = Tape()
+        self.room = new_room(self.tape)
+        self.expected: list[str] = []
+        self.replies: list[tuple[int, int]] = []
+        self.bus: list[tuple[int, ...]] = []
+        self.head = 0
+        for own, size in sizes:
+            seqs = tuple(range(self.head + 1, self.head + size + 1))
+            self.head += size
+            if own:
+                self.replies.append((seqs[0], size))
+                self.expected.append(f"={seqs[0]}")
+            else:
+                self.bus.append(seqs)
+                self.expected += [f"+{seq}" for seq in seqs]
+        self._send()
+
+    def _send(self) -> None:
+        self.room.flight = Flight(self.replies[0][0], []) if self.replies else None
+
+    @property
+    def given(self) -> int:
+        return self.replies[1][0] - 1 if len(self.replies) > 1 else self.head
+
+    def reply(self) -> None:
+        if self.replies:
+            first, size = self.replies.pop(0)
+            self.room.flight = None
+            answer(self.room, self.tape, first, size)
+            self.read()
+            self._send()
+
+    def hear(self, at: int) -> None:
+        heard = [seqs for seqs in self.bus if seqs[-1] <= self.given]
+        if heard:
+            self.room.heard(*others(*heard[at % len(heard)]))
+            self.room.advance()
+
+    def look(self) -> None:
+        self.room.known = max(self.room.known, self.given)
+        self.read()
+
+    def read(self) -> None:
+        """What is due is read, one hole after the other."""
+        room = self.room
         room.look(0)
-        if room.hole is None:
-            break
-        room.put(Batch(room.told + 1, room.hole.upper, others(*range(room.told + 1, room.hole.upper + 1))[2]))
-        room.advance()
-    expected, seq = [], 0
-    for own, size in sizes:
-        expected += [f"={seq + 1}"] if own else [f"+{at}" for at in range(seq + 1, seq + size + 1)]
-        seq += size
-    assert tape.items == expected
-    assert [entry.seq for entry in room.ring.read(0, 1000, 1 << 20).entries] == list(range(1, seq + 1))
+        while room.is_due(0) and room.hole is not None:
+            missing = others(*range(room.told + 1, room.hole.upper + 1))
+            room.hole = None
+            room.put(Batch(missing[0], missing[1], missing[2]))
+            room.advance()
+            room.look(0)
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(1, 3)), min_size=1, max_size=12),
+    st.lists(st.tuples(st.sampled_from(["reply", "hear", "look"]), st.integers(0, 11)), max_size=40),
+)
+def test_in_whatever_order_things_come_they_are_told_in_that_of_seq(
+    sizes: list[tuple[bool, int]], steps: list[tuple[str, int]]
+) -> None:
+    world = Shuffled(sizes)
+    for step, number in steps:
+        if step == "hear":
+            world.hear(number)
+        elif step == "look":
+            world.look()
+        else:
+            world.reply()
+    while world.replies:
+        world.reply()
+    world.look()
+    assert world.tape.items == world.expected
+    assert [entry.seq for entry in world.room.ring.read(0, 1000, 1 << 20).entries] == list(range(1, world.head + 1))
