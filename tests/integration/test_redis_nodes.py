@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hubbub.brokers.redis_forms import room_base
 from hubbub.brokers.redis_link import Patience
 from hubbub.errors import BrokerError
 from hubbub.hub.ports import Draft, Entry, Portion, Retention
@@ -581,5 +582,21 @@ def test_what_waits_for_redis_is_bounded(own_server: RedisServer) -> None:
             own_server.resume()
             results = await asyncio.gather(*answers, return_exceptions=True)
             assert sum(isinstance(result, BrokerError) for result in results) == 80 - 64
+
+    asyncio.run(check())
+
+
+def test_a_log_ends_a_day_after_its_events_and_not_while_it_is_used(redis_server: RedisServer) -> None:
+    async def check() -> None:
+        async with staged(redis_server.url, Retention(0, 0, 1000)) as stage:
+            one = await stage.node("r")
+            keys = [room_base(stage.logs.prefix, "r") + part for part in (b"meta", b"log")]
+            await one.append(b"a")
+            assert [redis_server.ask("TTL", key) > 87_000 for key in keys] == [True, True]
+            for key in keys:
+                redis_server.ask("EXPIRE", key, 50)
+            stage.logs.now += 3_600_000
+            await one.append(b"b")
+            assert [redis_server.ask("TTL", key) > 87_000 for key in keys] == [True, True]
 
     asyncio.run(check())

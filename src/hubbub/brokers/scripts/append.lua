@@ -2,7 +2,7 @@
 -- ARGV: 6 now, 7 the node (16 bytes), 8 the number of the call, 9 events and 10 bytes to hold, 11 since when,
 -- 12 whether latest only, 13 the channel, 14 how to publish, 15 the most bytes of a message; then of each draft
 -- its payload, its key, and its mark: empty, or 16 bytes of digest and 8 of fingerprint.
-local REMEMBERED_MS, RECENT_SECONDS, RESULT_SECONDS, LOOK_EVERY = 300000, 1200, 300, 64
+local REMEMBERED_MS, RECENT_SECONDS, RESULT_SECONDS, LOOK_EVERY, TOUCH_MS = 300000, 1200, 300, 64, 3600000
 local number = tonumber(ARGV[8])
 local count, size, before, latest = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12] == '1'
 
@@ -116,10 +116,15 @@ if fresh > 0 then
     header = header .. struct.pack('>I8I8I8I4', first, seq, time, #message)
     redis.call(ARGV[14], ARGV[13], header .. table.concat(message))
 end
+-- Once an hour, not with every call: that is a quarter of what a call costs.
+local due = time - touched >= TOUCH_MS
+if due then
+    touched = time
+end
 redis.call('HSET', KEYS[1], 'seq', string.format('%d', seq), 'time', string.format('%d', time), 'lost', lost,
     'base', string.format('%d', base), 'total', string.format('%d', total),
-    'turned', string.format('%d', turned), 'newer', newer)
-for index = 1, 3 do
+    'turned', string.format('%d', turned), 'newer', newer, 'touched', string.format('%d', touched))
+for index = 1, due and 3 or 0 do
     if ttl > 0 then redis.call('EXPIRE', KEYS[index], ttl) else redis.call('PERSIST', KEYS[index]) end
 end
 if marked then

@@ -1,17 +1,17 @@
 -- Before every script: finds the room's log, or begins a new one where the log that the node knows is lost.
 -- KEYS: 1 meta, 2 log, 3 values, 4 readers, 5 order, 6 and 7 recent, 8 result.
 -- ARGV: 1 the epoch and 2 the head that the node knows, 3 the server's identity, 4 an epoch to take, 5 seconds to live.
-local epoch, seq, server, time, lost, base, total, turned, newer =
-    unpack(redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'server', 'time', 'lost', 'base', 'total', 'turned', 'newer'))
+local epoch, seq, server, time, lost, base, total, turned, newer, touched = unpack(redis.call(
+    'HMGET', KEYS[1], 'epoch', 'seq', 'server', 'time', 'lost', 'base', 'total', 'turned', 'newer', 'touched'))
 seq, time, lost = tonumber(seq or 0), tonumber(time or 0), tonumber(lost or 0)
 base, total = tonumber(base or 0), tonumber(total or 0)
-turned, newer = tonumber(turned or 0), tonumber(newer or 6)
+turned, newer, touched = tonumber(turned or 0), tonumber(newer or 6), tonumber(touched or 0)
 local ttl = tonumber(ARGV[5])
 
 -- What was lost with a server must not be numbered again under the same epoch.
 if not epoch or server ~= ARGV[3] or (epoch == ARGV[1] and seq < tonumber(ARGV[2])) then
     redis.call('DEL', unpack(KEYS))
-    epoch, seq, time, lost, base, total, turned, newer = ARGV[4], 0, 0, 0, 0, 0, 0, 6
+    epoch, seq, time, lost, base, total, turned, newer, touched = ARGV[4], 0, 0, 0, 0, 0, 0, 6, 0
     redis.call('HSET', KEYS[1], 'epoch', epoch, 'seq', 0, 'server', ARGV[3])
     redis.call('EXPIRE', KEYS[1], 86400)
 end
