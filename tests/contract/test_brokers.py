@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -402,6 +403,21 @@ def test_a_room_may_be_closed_while_it_appends(logs: Logs) -> None:
 
 def test_logs_have_epochs_of_their_own(logs: Logs) -> None:
     assert len({logs.open(room).epoch for room in "abc"}) == 3
+
+
+# Nodes
+
+
+def test_a_node_knows_itself_by_twelve_digits(logs: Logs) -> None:
+    nodes = logs.ask(logs.broker.nodes)
+    assert logs.broker.node_id in nodes
+    assert [re.fullmatch("[0-9a-f]{12}", node) is not None for node in nodes] == [True] * len(nodes)
+
+
+def test_a_node_has_another_id_after_a_restart(logs: Logs) -> None:
+    before = logs.broker.node_id
+    logs.restart()
+    assert logs.broker.node_id != before
 
 
 # The end

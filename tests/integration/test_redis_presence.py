@@ -162,6 +162,44 @@ def test_a_node_that_was_taken_for_dead_tells_of_itself_again(redis_server: Redi
     asyncio.run(check())
 
 
+# Which nodes live
+
+
+def test_nodes_know_who_lives_and_who_has_ended_is_not_among_them_at_once(redis_server: RedisServer) -> None:
+    async def check() -> None:
+        async with pair(redis_server) as (_, one, two):
+            assert await one.ask(one.broker.nodes) == sorted([one.broker.node_id, two.broker.node_id])
+            await two.stop()
+            assert await one.ask(one.broker.nodes) == [one.broker.node_id]
+
+    asyncio.run(check())
+
+
+def test_who_ends_well_leaves_nothing_behind(redis_server: RedisServer) -> None:
+    async def check() -> None:
+        async with pair(redis_server) as (stage, one, two):
+            come(two, "ada")
+            await one.until(lambda: one.names() == ["ada"])
+            go(two, "ada")
+            await two.stop()
+            leases = f"{stage.logs.prefix}nodes"
+            await asyncio.to_thread(redis_server.wait_for, lambda: redis_server.ask("ZCARD", leases) == 1)
+            assert redis_server.ask("EXISTS", f"{stage.logs.prefix}node:{two.broker.node.hex()}:rooms") == 0
+
+    asyncio.run(check())
+
+
+def test_who_ends_without_a_word_has_left_the_rooms(redis_server: RedisServer) -> None:
+    async def check() -> None:
+        async with pair(redis_server) as (_, one, two):
+            come(two, "ada")
+            await one.until(lambda: one.names() == ["ada"])
+            await two.stop()
+            await one.until(lambda: one.names() == [])
+
+    asyncio.run(check())
+
+
 # The ends of Redis
 
 

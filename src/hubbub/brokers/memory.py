@@ -66,6 +66,7 @@ class MemoryBroker:
         now_ms: Callable[[], int],
     ) -> None:
         self.secret = os.urandom(32)
+        self.node_id = os.urandom(6).hex()
         self._new_id = new_id
         self._retention = retention
         self._max_logs = max_logs
@@ -89,6 +90,9 @@ class MemoryBroker:
 
     def come(self, room: str, entered: Sequence[Present], left: Sequence[str]) -> None:
         """There are no other nodes."""
+
+    def nodes(self, done: Answer[Sequence[str]]) -> None:
+        done([self.node_id])
 
     def open(self, room: str, opened: Answer[Position]) -> None:
         log = self._used.get(room)

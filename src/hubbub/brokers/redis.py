@@ -16,7 +16,7 @@ from hubbub.brokers import redis_bus as bus
 from hubbub.brokers.redis_cluster import ClusterRoutes
 from hubbub.brokers.redis_forms import MOST, bounded, decoded, encoded, entries_of, mark_of, room_base
 from hubbub.brokers.redis_link import Call, Link, Patience, Script
-from hubbub.brokers.redis_presence import Presence
+from hubbub.brokers.redis_presence import Presence, short_id
 from hubbub.brokers.redis_room import HOLE_SECONDS, Append, Batch, Flight, Hole, Room, failure_of, result_of
 from hubbub.brokers.redis_routes import Routes
 from hubbub.brokers.redis_url import Target
@@ -71,6 +71,7 @@ class RedisBroker:
         self.dropped = 0
         """Messages of the bus that were no messages of this version."""
         self.node: Final = os.urandom(16)
+        self.node_id = short_id(self.node)
         self._routes = routes
         self._retention = retention
         self._now_ms = now_ms
@@ -178,6 +179,9 @@ class RedisBroker:
     def _note(self, key: str) -> bytes:
         return encoded(f"{self._prefix}note:{key}")
 
+    def nodes(self, done: Answer[Sequence[str]]) -> None:
+        self._presence.nodes(done)
+
     def read(self, room: str, after: int, limit: int, max_bytes: int, done: Answer[Portion]) -> None:
         log = self._rooms[room]
         before = self._held_since(log)
@@ -248,6 +252,7 @@ class RedisBroker:
                 logger.warning("redis did not take all that was appended in time")
         if self._timer is not None:
             self._timer.cancel()
+        self._presence.end()
         await self._routes.end()
         error = BrokerError("the broker has stopped")
         for room in list(self._rooms.values()):

@@ -7,6 +7,7 @@ reads the whole. Each node has a lease. Whoever finds one that has run out takes
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from hubbub.brokers import redis_bus as bus
@@ -14,7 +15,7 @@ from hubbub.brokers.redis_forms import decoded, encoded, room_base
 from hubbub.brokers.redis_link import Call, Link, Script
 from hubbub.brokers.redis_room import Room
 from hubbub.errors import BrokerError
-from hubbub.hub.ports import Listener, Present
+from hubbub.hub.ports import Answer, Listener, Present
 
 LEASE_MS: Final = 5_000
 LEASE_BEATS: Final = 4
@@ -23,8 +24,10 @@ STEADY_SECONDS: Final = 3.0
 """After Redis was away nobody's lease counts as run out for so long: the others must have come back as well."""
 REAPING_MS: Final = 5_000
 """How long the node that takes over a dead one has, before another one may."""
-NAMES: Final = ("come", "roster", "lease", "reap")
+NAMES: Final = ("come", "roster", "lease", "nodes", "reap")
 NODE_BYTES: Final = 16
+LEAVING: Final = b"!"
+"""Ends the lease of a node that has ended well: it is not alive, and its members are waited for as those of others."""
 
 
 class Crowd:
@@ -186,6 +189,24 @@ class Presence:
         parts += [self._node, self._lease_ms]
         return Call(parts, self._leased, self.scripts["lease"], slot=self._leases)
 
+    def end(self) -> None:
+        """This node lives no more. Members of it that have not left may come back elsewhere, for as long as a lease."""
+        leaving = self._node + LEAVING
+        self._run("lease", self._leases, (leaving, self._lease_ms), None)
+        self._call(self._leases, [b"ZREM", self._leases, self._node])
+
+    def nodes(self, done: Answer[Sequence[str]]) -> None:
+        """Answers with those whose leases have not run out, and this one."""
+
+        def answered(reply: Any) -> None:
+            if isinstance(reply, BrokerError):
+                done(reply)
+            else:
+                living = [lease for lease in reply if len(lease) == NODE_BYTES]
+                done(sorted({short_id(node) for node in (self._node, *living)}))
+
+        self._run("nodes", self._leases, (), answered)
+
     def back(self, rooms: Iterable[Room]) -> None:
         """Redis was away: who is in these rooms is read again."""
         self._steady_since = self._now()
@@ -205,50 +226,46 @@ class Presence:
             self.back(list(self._crowds))
         if self._now() - self._steady_since < STEADY_SECONDS:
             return
-        for node in ended:
-            if node not in self._reaping:
-                self._reaping[node] = 0
-                parts: list[bytes | int] = [b"EVALSHA", self.scripts["lease"].sha, 1, self._leases]
-                claim = Call([*parts, self._node, self._lease_ms, node, REAPING_MS], self._claimed(node))
-                claim.script = self.scripts["lease"]
-                self._link(self._leases).call(claim)
+        for lease in ended:
+            if lease not in self._reaping:
+                self._reaping[lease] = 0
+                arguments = (self._node, self._lease_ms, lease, REAPING_MS)
+                self._run("lease", self._leases, arguments, partial(self._claimed, lease))
 
-    def _claimed(self, node: bytes) -> Callable[[Any], None]:
-        def answered(reply: Any) -> None:
-            if isinstance(reply, BrokerError) or reply != 1:  # another one was first
-                del self._reaping[node]
-            else:
-                rooms = self._rooms_of(node)
-                self._call(rooms, [b"SMEMBERS", rooms], lambda names: self._reap(node, names))
+    def _claimed(self, lease: bytes, reply: Any) -> None:
+        if isinstance(reply, BrokerError) or reply != 1:  # another one was first
+            self._reaping.pop(lease, None)
+        else:
+            rooms = self._rooms_of(lease[:NODE_BYTES])
+            self._call(rooms, [b"SMEMBERS", rooms], partial(self._reap, lease))
 
-        return answered
-
-    def _reap(self, node: bytes, names: Any) -> None:
+    def _reap(self, lease: bytes, names: Any) -> None:
         """Tells each room of a dead node that its members have left, and then forgets the node."""
         if isinstance(names, BrokerError):
-            del self._reaping[node]
+            self._reaping.pop(lease, None)
             return
-        self._reaping[node] = len(names)
+        self._reaping[lease] = len(names)
+        node = lease[:NODE_BYTES]
         for name in names:
             base = room_base(self._prefix.decode(), decoded(name))
             arguments = (base + b"bus", self._publish, bus.HEADER.pack(bus.VERSION, bus.CAME, node), node)
-            self._run("reap", base + b"here", arguments, lambda reply: self._reaped(node, reply))
+            self._run("reap", base + b"here", arguments, partial(self._reaped, lease))
         if not names:
-            self._bury(node)
+            self._bury(lease)
 
-    def _reaped(self, node: bytes, reply: Any) -> None:
+    def _reaped(self, lease: bytes, reply: Any) -> None:
         if isinstance(reply, BrokerError):  # it is found again once the claim has run out
-            self._reaping.pop(node, None)
-        elif node in self._reaping:
-            self._reaping[node] -= 1
-            if not self._reaping[node]:
-                self._bury(node)
+            self._reaping.pop(lease, None)
+        elif lease in self._reaping:
+            self._reaping[lease] -= 1
+            if not self._reaping[lease]:
+                self._bury(lease)
 
-    def _bury(self, node: bytes) -> None:
-        rooms = self._rooms_of(node)
+    def _bury(self, lease: bytes) -> None:
+        rooms = self._rooms_of(lease[:NODE_BYTES])
         self._call(rooms, [b"DEL", rooms])
-        self._call(self._leases, [b"ZREM", self._leases, node])
-        del self._reaping[node]
+        self._call(self._leases, [b"ZREM", self._leases, lease])
+        del self._reaping[lease]
 
     # Calls
 
@@ -265,6 +282,11 @@ class Presence:
         script = self.scripts[name]
         parts: list[bytes | int] = [b"EVALSHA", script.sha, 1, key, *arguments]
         self._link(key).call(Call(parts, done or _nobody, script, slot=key))
+
+
+def short_id(node: bytes) -> str:
+    """What a node is called outside of Redis."""
+    return node.hex()[:12]
 
 
 def _key(room: Room) -> bytes:

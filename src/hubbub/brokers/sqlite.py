@@ -89,6 +89,7 @@ class SqliteBroker:
         post: Callable[[Callable[[], None]], object],
         synchronous: str = "NORMAL",
     ) -> None:
+        self.node_id = os.urandom(6).hex()
         self._path = path
         self._retention = retention
         self._now_ms = now_ms
@@ -140,6 +141,9 @@ class SqliteBroker:
 
     def come(self, room: str, entered: Sequence[Present], left: Sequence[str]) -> None:
         """There are no other nodes."""
+
+    def nodes(self, done: Answer[Sequence[str]]) -> None:
+        done([self.node_id])
 
     def open(self, room: str, opened: Answer[Position]) -> None:
         self._open.add(room)

@@ -284,6 +284,8 @@ class Broker(Protocol):
 
     secret: bytes
     """32 random bytes that live as long as the logs; whoever knows them can make session tokens."""
+    node_id: str
+    """Names this node's life among all that share the logs: 12 hexadecimal digits, others after a restart."""
 
     @property
     def shared(self) -> bool:
@@ -332,6 +334,13 @@ class Broker(Protocol):
         """Passes what is not kept to the other nodes where the room is open.
 
         In order with the appends as far as may be. They may be lost, and it never raises.
+        """
+        ...
+
+    def nodes(self, done: Answer[Sequence[str]]) -> None:
+        """Answers with the `node_id` of each node that lives, this one among them.
+
+        Who died without a word is among them for some seconds.
         """
         ...
 
