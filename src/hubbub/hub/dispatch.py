@@ -224,7 +224,8 @@ class CommandEndpoint:
         session = msgspec.UNSET if connection.session is None else connection.session.token
         user = user_info(connection.identity) if connection.identity.user else msgspec.UNSET
         longest = config.limits.max_message_bytes
-        connection.send(Connected(connection.id, now, PROTOCOL_VERSION, heartbeat, longest, session, user))
+        node = self._hub.broker.node_id
+        connection.send(Connected(connection.id, now, PROTOCOL_VERSION, heartbeat, longest, node, session, user))
         for hook in self._connected:
             run(connection, (hook, (connection,), None))
 

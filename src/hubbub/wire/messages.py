@@ -163,6 +163,7 @@ class Connected(Event, tag="connected"):
         client_id: a UUID, new with every connection.
         timestamp: the server's time, Unix milliseconds.
         heartbeat: milliseconds between the server's pings.
+        node: names the server's process, until it ends.
         user: who the client is, when it has said so.
     """
 
@@ -171,6 +172,7 @@ class Connected(Event, tag="connected"):
     protocol: int
     heartbeat: int
     max_message_bytes: int
+    node: str
     session: str | UnsetType = UNSET
     user: UserInfo | UnsetType = UNSET
 

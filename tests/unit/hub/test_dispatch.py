@@ -72,7 +72,8 @@ both = pytest.mark.parametrize("form", [pytest.param(lambda it: it, id="plain"),
 
 
 def test_the_first_event_says_who_one_is() -> None:
-    assert tape(bench_of(nothing).connect()).events == [
+    bench = bench_of(nothing)
+    assert tape(bench.connect()).events == [
         {
             "type": "connected",
             "clientId": "id-1",
@@ -80,6 +81,7 @@ def test_the_first_event_says_who_one_is() -> None:
             "protocol": 1,
             "heartbeat": 30_000,
             "maxMessageBytes": 65_536,
+            "node": bench.broker.node_id,
         }
     ]
 

@@ -101,13 +101,14 @@ def test_an_applications_fields_are_camel_case() -> None:
 
 
 def test_connected() -> None:
-    assert encode(Connected("c", 5, 1, 30000, 65536)) == {
+    assert encode(Connected("c", 5, 1, 30000, 65536, "n")) == {
         "type": "connected",
         "clientId": "c",
         "timestamp": 5,
         "protocol": 1,
         "heartbeat": 30000,
         "maxMessageBytes": 65536,
+        "node": "n",
     }
 
 
