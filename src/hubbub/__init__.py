@@ -5,6 +5,7 @@ from hubbub.app import Hubbub
 from hubbub.config import Config, RoomPolicy
 from hubbub.errors import BrokerError, CommandError, ConfigError, HandshakeError, HubbubError, LocalError, PeerError
 from hubbub.hub.connection import Connection
+from hubbub.hub.control import ConnectionInfo, ConnectionPage, Disconnected
 from hubbub.hub.identity import Credentials, Grants, Identity
 from hubbub.hub.member import Member
 from hubbub.hub.publication import Publication
@@ -18,7 +19,10 @@ __all__ = [
     "Config",
     "ConfigError",
     "Connection",
+    "ConnectionInfo",
+    "ConnectionPage",
     "Credentials",
+    "Disconnected",
     "Event",
     "Grants",
     "HandshakeError",

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from hubbub.codes import REMOVED
 from hubbub.config import Config, RoomPolicy
-from hubbub.errors import CommandError, LocalError
+from hubbub.errors import BrokerError, CommandError, LocalError
 from hubbub.hub.authorization import Authorizer as AuthorizeHook
 from hubbub.hub.commands import BUILT_IN, VERBS
 from hubbub.hub.connection import Connection
+from hubbub.hub.control import (
+    MOST_FOUND,
+    Answer,
+    ConnectionPage,
+    Disconnect,
+    Disconnected,
+    Find,
+    Question,
+    page_of,
+    sum_of,
+)
 from hubbub.hub.dispatch import CommandEndpoint, Handler, RawEndpoint, Result
 from hubbub.hub.hub import Hub
 from hubbub.hub.identity import VERBS as VERB_NAMES
@@ -195,6 +208,58 @@ class Hubbub:
             raise LocalError("revoke one of token, user and session, of an application that is served")
         kind, subject = chosen[0]
         return self._hub.standing.revoke(kind, subject)
+
+    async def disconnect(
+        self, *, user: str = "", session: str = "", connection: str = "", code: int = REMOVED, reason: str = "removed"
+    ) -> Disconnected:
+        """Closes the connections of a user or a session, or one by its `clientId`, on whichever nodes they are.
+
+        What they were in rooms is over as well. It keeps nobody from coming back: see `revoke`.
+
+        Args:
+            code: of the close frame; 4403 tells clients to stay away.
+            reason: shown to whom it concerns.
+
+        Raises:
+            LocalError: not exactly one of them is given, the code may not be sent, or the application is not being
+                served yet.
+            BrokerError: the other nodes cannot be asked.
+        """
+        if len([given for given in (user, session, connection) if given]) != 1:
+            raise LocalError("disconnect one of user, session and connection")
+        return sum_of(*await self._ask(Disconnect(user, session, connection, code, reason)))
+
+    async def connections(self, *, user: str = "", room: str = "", after: str = "", limit: int = 100) -> ConnectionPage:
+        """Who is connected, on all nodes: a page in the order of the ids, of one user, in one room, or of all.
+
+        Args:
+            after: that of the page before.
+            limit: 1 to 1000; a page may have fewer though more follow.
+
+        Raises:
+            LocalError: the limit is none, or the application is not being served yet.
+            BrokerError: the other nodes cannot be asked.
+        """
+        if not 1 <= limit <= MOST_FOUND:
+            raise LocalError(f"limit {limit}: 1 to {MOST_FOUND}")
+        return page_of(limit, *await self._ask(Find(user, room, after, limit)))
+
+    async def _ask(self, question: Question) -> tuple[Sequence[Answer], tuple[str, ...]]:
+        """The answers of all nodes, and those that have not answered."""
+        if self._hub is None:
+            raise LocalError("nobody is connected before the application is served")
+        asked: asyncio.Future[tuple[Sequence[Answer], tuple[str, ...]]] = asyncio.get_running_loop().create_future()
+
+        def done(answers: Sequence[Answer] | BrokerError, silent: tuple[str, ...]) -> None:
+            if asked.done():  # nobody waits any more
+                return
+            if isinstance(answers, BrokerError):
+                asked.set_exception(answers)
+            else:
+                asked.set_result((answers, silent))
+
+        self._hub.nodes.ask(question, done)
+        return await asked
 
     def rooms(self, pattern: str, **policy: Any) -> None:
         """Sets what is different in the rooms whose names match a pattern such as `ticker-*`; the first match counts.

@@ -214,6 +214,7 @@ class Node:
             mount = _Files if isinstance(app, StaticFiles) else Mount
             routes.append(mount(path, app=ExceptionMiddleware(app)))
         self._router = Router(routes, default=_not_found)
+        hub.nodes.open(_ignore)
         self._tick(loop)
         return self._router
 
@@ -244,17 +245,17 @@ class Node:
         )
 
     async def _check_open(self, hub: Hub) -> None:
-        """Whether anybody may come in: it is known who has been locked out, and the node does not stop.
+        """Whether anybody may come in: it is known who has been locked out, other nodes can ask for whoever comes,
+        and the node does not stop.
 
         Raises:
             HandshakeError: 503.
         """
         hub.draining.check()
-        if not hub.standing.revocations.loaded:
-            read: asyncio.Future[BrokerError | None] = asyncio.get_running_loop().create_future()
-            hub.standing.revocations.load(lambda error: None if read.done() else read.set_result(error))
-            if await read is not None:
-                raise HandshakeError(503, "it cannot be read who has been locked out", RETRY_LATER)
+        if not hub.standing.revocations.loaded and await _fails(hub.standing.revocations.load):
+            raise HandshakeError(503, "it cannot be read who has been locked out", RETRY_LATER)
+        if not hub.nodes.opened and await _fails(hub.nodes.open):
+            raise HandshakeError(503, "the other nodes cannot be reached", RETRY_LATER)
 
     async def _check_ready(self, hub: Hub) -> None:
         """Whether the node is to be sent clients.
@@ -365,6 +366,17 @@ def _open_redis(config: Config, runtime: AsyncioRuntime, retention: Callable[[st
     return open_redis(
         target, patience, settings.redis_prefix, retention, runtime.unix_ms, runtime.loop, settings.redis_ca
     )
+
+
+async def _fails(call: Callable[[Callable[[BrokerError | None], None]], None]) -> bool:
+    """Whether something fails that calls back."""
+    done: asyncio.Future[BrokerError | None] = asyncio.get_running_loop().create_future()
+    call(lambda error: None if done.done() else done.set_result(error))
+    return await done is not None
+
+
+def _ignore(error: BrokerError | None) -> None:
+    """Whoever comes tries it again."""
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

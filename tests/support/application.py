@@ -7,7 +7,7 @@ from typing import Literal
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from hubbub import Command, CommandError, Connection, Event, Publication
+from hubbub import Command, CommandError, Connection, ConnectionInfo, Event, Publication
 from hubbub.apps.chat import app
 
 __all__ = ["app"]
@@ -128,6 +128,61 @@ class Revoke(Command, tag="revoke"):
 @app.on(Revoke, verb=None)
 def revoke(conn: Connection, command: Revoke) -> Publication:
     return app.revoke(**{command.kind: command.subject})
+
+
+class Disconnect(Command, tag="disconnect"):
+    """Puts somebody out; everybody may, here."""
+
+    user: str = ""
+    session: str = ""
+    connection: str = ""
+    code: int = 4403
+
+
+class PutOut(Event, tag="put_out"):
+    count: int
+    silent: list[str]
+
+
+class Census(Command, tag="census"):
+    """Asks who is connected."""
+
+    user: str = ""
+    of: str = ""
+    after: str = ""
+    limit: int = 100
+
+
+class Counted(Event, tag="counted"):
+    connections: list[ConnectionInfo]
+    after: str
+    silent: list[str]
+
+
+class Proclaim(Command, tag="proclaim"):
+    """Publishes into a room, wherever its members are."""
+
+    into: str
+    text: str
+    keep: bool = True
+
+
+@app.on(Disconnect, verb=None)
+async def disconnect(conn: Connection, command: Disconnect) -> None:
+    whom = {"user": command.user, "session": command.session, "connection": command.connection}
+    result = await app.disconnect(**whom, code=command.code)
+    conn.send(PutOut(result.count, list(result.silent)))
+
+
+@app.on(Census, verb=None)
+async def census(conn: Connection, command: Census) -> None:
+    page = await app.connections(user=command.user, room=command.of, after=command.after, limit=command.limit)
+    conn.send(Counted(list(page.connections), page.after, list(page.silent)))
+
+
+@app.on(Proclaim, verb=None)
+def proclaim(conn: Connection, command: Proclaim) -> Publication:
+    return app.room(command.into).publish(Stated(command.text), keep=command.keep)
 
 
 async def counters(scope: Scope, receive: Receive, send: Send) -> None:

@@ -212,6 +212,37 @@ def test_one_thing_is_revoked_at_a_time(subjects: dict[str, str]) -> None:
     asyncio.run(revoke())
 
 
+def test_who_is_disconnected_is_closed_and_may_come_in_again() -> None:
+    async def ended() -> tuple[Message, int, int]:
+        world = World(knowing("ada"))
+        async with world.node.lifespan(), world.visit("ada") as visit:
+            id = (await entered(visit))["clientId"]
+            (info,) = (await world.app.connections()).connections
+            assert (info.id, info.user, info.address) == (id, "ada", "127.0.0.1")
+            result = await world.app.disconnect(connection=id)
+            return await visit.hear(), result.count, await world.status("ada")
+
+    closed, count, status = asyncio.run(ended())
+    assert (closed["code"], closed["reason"], count, status) == (4403, "removed", 1, 101)
+
+
+@pytest.mark.parametrize("subjects", [{}, {"user": ""}, {"user": "a", "session": "b"}])
+def test_one_thing_is_disconnected_at_a_time(subjects: dict[str, Any]) -> None:
+    with pytest.raises(LocalError, match="disconnect one of user, session and connection"):
+        asyncio.run(Hubbub().disconnect(**subjects))
+
+
+@pytest.mark.parametrize("limit", [0, 1001])
+def test_a_page_of_connections_has_a_bound(limit: int) -> None:
+    with pytest.raises(LocalError, match="1 to 1000"):
+        asyncio.run(Hubbub().connections(limit=limit))
+
+
+def test_nobody_is_connected_before_the_application_is_served() -> None:
+    with pytest.raises(LocalError, match="before the application is served"):
+        asyncio.run(Hubbub().connections())
+
+
 def test_nothing_is_revoked_before_the_application_is_served() -> None:
     with pytest.raises(LocalError, match="of an application that is served"):
         Hubbub().revoke(user="ada")

@@ -15,7 +15,10 @@ NAMES = [
     "Config",
     "ConfigError",
     "Connection",
+    "ConnectionInfo",
+    "ConnectionPage",
     "Credentials",
+    "Disconnected",
     "Event",
     "Grants",
     "HandshakeError",
@@ -32,8 +35,8 @@ NAMES = [
 ]
 METHODS = {
     "Hubbub": [
-        *("allow_publish", "asgi", "authenticate", "authorize", "bind", "build_asgi", "mount"),
-        *("on", "on_ack", "on_connect", "on_disconnect", "revoke", "room", "rooms", "websocket"),
+        *("allow_publish", "asgi", "authenticate", "authorize", "bind", "build_asgi", "connections", "disconnect"),
+        *("mount", "on", "on_ack", "on_connect", "on_disconnect", "revoke", "room", "rooms", "websocket"),
     ],
     "Connection": ["allows", "close", "join", "leave", "member", "new_id", "now_ms", "once", "send"],
     "Publication": ["failed", "kept", "when_settled"],

@@ -58,6 +58,7 @@ class Connection:
         session: the client across its connections; None unless it asked for one.
         identity: who the client is, as authentication has found.
         remote: the client's address and port, where known; behind a trusted proxy the port is 0.
+        since: when it was opened, Unix milliseconds.
         open: messages are taken and sent; False once it closes or is lost.
         stalled: its transport takes nothing more for now; events are read for it from the log later.
     """
@@ -87,6 +88,7 @@ class Connection:
         "open",
         "remote",
         "session",
+        "since",
         "stalled",
         "transport",
         "username",
@@ -106,6 +108,7 @@ class Connection:
         self.members: tuple[Member, ...] = ()
         self.session: Session | None = None
         self.remote = remote
+        self.since = hub.runtime.unix_ms()
         self.open = True
         self.stalled = False
         self.transport = transport

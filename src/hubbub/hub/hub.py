@@ -26,6 +26,7 @@ from hubbub.hub.admission import Admission
 from hubbub.hub.authorization import Authorizer
 from hubbub.hub.catchup import CatchUp
 from hubbub.hub.connection import GONE, Connection
+from hubbub.hub.control import Control
 from hubbub.hub.counters import Counters
 from hubbub.hub.draining import Draining
 from hubbub.hub.heartbeat import Wheel
@@ -95,6 +96,7 @@ class Hub:
         self.tick_seconds: Final = seconds / self._heartbeat_ticks
         self._wheel: Wheel[Connection] = Wheel(self._heartbeat_ticks)
         self._to_check: deque[Connection] = deque()
+        self.nodes = Control(self)
         broker.listen(Others(self))
 
     def limit(self, config: Config) -> None:
@@ -227,6 +229,7 @@ class Hub:
         """Ends every connection at once because the node stops, and takes no more."""
         spacing_ms = self.draining.spacing() * 1000
         self.draining.begin()
+        self.nodes.end()
         self.flush()
         for number, connection in enumerate(list(self.connections)):
             transport = connection.transport
@@ -451,6 +454,7 @@ class Hub:
             self._check_some()
         self._check_stalled()
         self.standing.tick()
+        self.nodes.tick()
         self.sessions.tick()
         now = self.runtime.monotonic()
         self._confirming = {room: None for room in self._confirming if room.receipts.redeliver(room, now)}

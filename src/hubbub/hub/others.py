@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from hubbub.hub import revocations
+from hubbub.hub import control, revocations
 from hubbub.hub.ports import Entry, Position, Present
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ class Others:
             found.moved(position)
 
     def told(self, room: str, payloads: Sequence[bytes]) -> None:
+        if room == control.ROOM:
+            self._hub.nodes.told(payloads)
+            return
         found = self._open(room)
         if found is not None:
             found.told(payloads)

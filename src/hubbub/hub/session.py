@@ -183,6 +183,10 @@ class Sessions:
         while self._away and self._forgotten(next(iter(self._away)).away_since):
             self._end(next(iter(self._away)))
 
+    def waiting(self) -> list[Member]:
+        """Memberships that wait for somebody who is not connected."""
+        return [member for session in self._away for member in session.members]
+
     def give_up(self, session: Session, until: float = inf) -> None:
         """Ends the memberships that have waited long enough, or all."""
         for member in [member for member, end in session.members.items() if end <= until]:

@@ -1,0 +1,331 @@
+"""What is asked of all nodes at once, from any of them: who is connected, and to put somebody out.
+
+Questions and answers travel through a room that no client can name and every node holds open. Nothing is kept there:
+a node that does not answer in time is named in the result, and who asked decides.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from heapq import nsmallest
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from hubbub.errors import BrokerError, LocalError
+from hubbub.wire.websocket import encode_close
+
+if TYPE_CHECKING:
+    from hubbub.hub.connection import Connection
+    from hubbub.hub.hub import Hub
+    from hubbub.hub.room import Room
+
+log: Final = logging.getLogger("hubbub")
+ROOM: Final = "{nodes}"
+"""Where nodes ask each other: no client can name it."""
+ANSWER_SECONDS: Final = 2.0
+"""How long nodes are waited for: a turn of a node under load and two hops take a tenth of that."""
+MOST_ASKED: Final = 1000
+"""Questions that wait for nodes; beyond, they fail at once."""
+MOST_FOUND: Final = 1000
+"""Connections on a page."""
+MOST_FOUND_BYTES: Final = 256 << 10
+"""About what a node answers with at once: a page is shorter where its connections are in many rooms."""
+
+
+class ConnectionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A connection, on whichever node it is.
+
+    Attributes:
+        id: its `clientId`.
+        node: the `node` of its `connected`.
+        user: who it is; empty when anonymous.
+        session: the id of its session, by which that can be revoked; empty where it has none.
+        rooms: the names of the rooms it is in or has subscribed to.
+        address: the client's; empty where it is not known.
+        since: when it was opened, Unix milliseconds.
+    """
+
+    id: str
+    node: str
+    user: str
+    session: str
+    rooms: tuple[str, ...]
+    address: str
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionPage:
+    """Some of the connections, in the order of their ids.
+
+    Attributes:
+        connections: at most as many as were asked for.
+        after: to be given for the next page; empty where this is the last.
+        silent: nodes that did not answer; theirs are missing.
+    """
+
+    connections: tuple[ConnectionInfo, ...]
+    after: str
+    silent: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """What became of putting somebody out.
+
+    Attributes:
+        count: connections that were closed.
+        silent: nodes that did not answer; it may have been there, and whether it was put out is not known.
+    """
+
+    count: int
+    silent: tuple[str, ...]
+
+
+class Find(msgspec.Struct, tag="find", frozen=True):
+    """Who is connected."""
+
+    user: str
+    room: str
+    after: str
+    limit: int
+
+
+class Disconnect(msgspec.Struct, tag="disconnect", frozen=True):
+    """Close the connections of a user or a session, or one by its id; what is empty is not looked at."""
+
+    user: str
+    session: str
+    connection: str
+    code: int
+    reason: str
+
+
+class Found(msgspec.Struct, tag="found", frozen=True):
+    """The first connections of a node, and whether it has more behind them."""
+
+    connections: list[ConnectionInfo]
+    more: bool
+
+
+class Closed(msgspec.Struct, tag="closed", frozen=True):
+    """How many connections a node has closed."""
+
+    count: int
+
+
+Question = Find | Disconnect
+Answer = Found | Closed
+
+
+class Asked(msgspec.Struct, tag="asked", frozen=True):
+    """A question to all nodes. The version counts for both kinds: what has another one is not understood."""
+
+    version: Literal[1]
+    nonce: str
+    question: Question
+
+
+class Answered(msgspec.Struct, tag="answered", frozen=True):
+    """What a node says to a question."""
+
+    version: Literal[1]
+    nonce: str
+    node: str
+    answer: Answer
+
+
+Done = Callable[[Sequence[Answer] | BrokerError, tuple[str, ...]], None]
+"""Called with the answers, and with the nodes that have not answered; or with why nobody could be asked."""
+
+_decode = msgspec.msgpack.Decoder(Asked | Answered).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+@dataclass(slots=True)
+class Poll:
+    """A question whose answers come in: from whom they are missing, and until when they are waited for."""
+
+    waiting: set[str]
+    until: float
+    done: Done
+    answers: list[Answer] = field(default_factory=list)
+
+
+class Control:
+    """The questions of one node, and its answers to those of others.
+
+    Attributes:
+        opened: others reach this node; nobody may be let in before.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self.opened = False
+        self._hub = hub
+        self._room: Room | None = None
+        self._polls: dict[str, Poll] = {}
+
+    def open(self, opened: Callable[[BrokerError | None], None]) -> None:
+        """Opens the room where it is not open, and calls back."""
+        if self._room is None:
+            self._room = self._hub.room(ROOM)
+            self._room.holds = 1  # for ever
+
+        def answered(error: BrokerError | None) -> None:
+            self.opened = error is None
+            opened(error)
+
+        self._room.open(answered)
+
+    def ask(self, question: Question, done: Done) -> None:
+        """Asks all nodes that live, this one first, and calls back once all have answered, or it took too long.
+
+        Raises:
+            LocalError: its close code may not be sent.
+        """
+        _check(question)
+
+        def know(nodes: Sequence[str] | BrokerError) -> None:
+            if isinstance(nodes, BrokerError):
+                done(nodes, ())
+            elif len(self._polls) >= MOST_ASKED:
+                done(BrokerError(f"{MOST_ASKED} questions wait for other nodes"), ())
+            else:
+                self._ask(question, {*nodes} - {self._hub.broker.node_id}, done)
+
+        self._hub.broker.nodes(know)
+
+    def _ask(self, question: Question, others: set[str], done: Done) -> None:
+        answer = self._answer(question)
+        if not others:
+            done([answer], ())
+            return
+        nonce = self._hub.runtime.new_id()
+        until = self._hub.runtime.monotonic() + ANSWER_SECONDS
+        self._polls[nonce] = Poll(others, until, done, [answer])
+        self._hub.broker.tell(ROOM, [_encode(Asked(1, nonce, question))])
+
+    def told(self, payloads: Sequence[bytes]) -> None:
+        """Other nodes have asked or answered."""
+        for payload in payloads:
+            try:
+                self._take(_decode(payload))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LocalError) as error:
+                self._hub.counters.control_dropped += 1
+                log.warning("what another node has asked or answered was dropped: %s", error)
+
+    def _take(self, message: Asked | Answered) -> None:
+        if isinstance(message, Asked):
+            _check(message.question)
+            answer = self._answer(message.question)
+            said = Answered(1, message.nonce, self._hub.broker.node_id, answer)
+            self._hub.broker.tell(ROOM, [_encode(said)])
+            return
+        poll = self._polls.get(message.nonce)
+        if poll is not None and message.node in poll.waiting:
+            poll.waiting.discard(message.node)
+            poll.answers.append(message.answer)
+            if not poll.waiting:
+                self._finish(message.nonce)
+
+    def tick(self) -> None:
+        """Gives up on nodes that do not answer."""
+        now = self._hub.runtime.monotonic()
+        for nonce in [nonce for nonce, poll in self._polls.items() if poll.until <= now]:
+            self._finish(nonce)
+
+    def end(self) -> None:
+        """The node stops: what is known so far is all."""
+        for nonce in list(self._polls):
+            self._finish(nonce)
+
+    def _finish(self, nonce: str) -> None:
+        poll = self._polls.pop(nonce)
+        poll.done(poll.answers, tuple(sorted(poll.waiting)))
+
+    # What this node answers
+
+    def _answer(self, question: Question) -> Answer:
+        return self._find(question) if isinstance(question, Find) else Closed(self._disconnect(question))
+
+    def _find(self, question: Find) -> Found:
+        limit = max(min(question.limit, MOST_FOUND), 1)
+        behind = (each for each in self._candidates(question) if each.id > question.after)
+        first = nsmallest(limit + 1, behind, key=lambda connection: connection.id)
+        found: list[ConnectionInfo] = []
+        size = 0
+        for connection in first[:limit]:
+            found.append(self._info(connection))
+            size += len(_encode(found[-1]))
+            if size > MOST_FOUND_BYTES:
+                break
+        return Found(found, len(first) > len(found))
+
+    def _candidates(self, question: Find) -> Iterator[Connection]:
+        user, room = question.user, question.room
+        if room:
+            known = self._hub.rooms.get(room)
+            members = known.members if known is not None else ()
+            connections = {member.connection: None for member in members if member.connection.open}
+        else:
+            connections = dict.fromkeys(self._hub.connections)
+        return (connection for connection in connections if not user or connection.identity.user == user)
+
+    def _info(self, connection: Connection) -> ConnectionInfo:
+        return ConnectionInfo(
+            id=connection.id,
+            node=self._hub.broker.node_id,
+            user=connection.identity.user,
+            session=connection.session.id if connection.session is not None else "",
+            rooms=tuple(room.name for room in connection.rooms),
+            address=connection.remote[0] if connection.remote else "",
+            since=connection.since,
+        )
+
+    def _disconnect(self, question: Disconnect) -> int:
+        found = [connection for connection in self._hub.connections if _is_meant(connection, question)]
+        for connection in found:
+            try:
+                connection._backlog = None  # what it has sent and waits to be carried out is not
+                self._hub.close(connection, question.code, question.reason)
+            except Exception:  # one connection's failure must not keep the others in
+                log.exception("a connection that was to be disconnected could not be closed")
+        for member in self._hub.sessions.waiting():
+            session = member.connection.session
+            if _is_meant(member.connection, question) and session is not None:
+                del session.members[member]
+                self._hub.give_up(member)
+        return len(found)
+
+
+def _check(question: Question) -> None:
+    """Raises LocalError for a close code that may not be sent."""
+    if isinstance(question, Disconnect):
+        encode_close(question.code, question.reason)
+
+
+def _is_meant(connection: Connection, question: Disconnect) -> bool:
+    if question.connection:
+        return connection.id == question.connection
+    if question.session:
+        return connection.session is not None and connection.session.id == question.session
+    return bool(question.user) and connection.identity.user == question.user
+
+
+def page_of(limit: int, answers: Sequence[Answer], silent: tuple[str, ...]) -> ConnectionPage:
+    """What several nodes have found, as one page: up to the first place behind which one of them knows more."""
+    found = [answer for answer in answers if isinstance(answer, Found)]
+    bounds = [answer.connections[-1].id for answer in found if answer.more and answer.connections]
+    merged = sorted((info for answer in found for info in answer.connections), key=lambda info: info.id)
+    whole = [info for info in merged if not bounds or info.id <= min(bounds)]
+    page = tuple(whole[:limit])
+    more = page and (bounds or len(page) < len(merged))
+    return ConnectionPage(page, page[-1].id if more else "", silent)
+
+
+def sum_of(answers: Sequence[Answer], silent: tuple[str, ...]) -> Disconnected:
+    """How many connections the nodes have closed together."""
+    return Disconnected(sum(answer.count for answer in answers if isinstance(answer, Closed)), silent)
