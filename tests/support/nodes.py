@@ -25,6 +25,7 @@ class Node:
         moves: of each room, where it was said to go on.
         heard: of each room, what was passed on without being kept.
         crowd: of each room, who is there on other nodes.
+        drops: how many messages were none.
         left: who was said to have left there, with the room.
     """
 
@@ -35,6 +36,7 @@ class Node:
         self.moves: dict[str, list[Position]] = {}
         self.heard: dict[str, list[bytes]] = {}
         self.crowd: dict[str, dict[tuple[str, str], Present]] = {}
+        self.drops = 0
         self.left: list[tuple[str, str]] = []
         self.place: dict[str, Position] = {}
         self._changed = asyncio.Event()
@@ -70,6 +72,9 @@ class Node:
     def everybody(self, room: str, others: Mapping[str, Sequence[Present]]) -> None:
         self.crowd[room] = {(node, present.id): present for node, some in others.items() for present in some}
         self._changed.set()
+
+    def dropped(self) -> None:
+        self.drops += 1
 
     def names(self, room: str = "r") -> list[str]:
         """Who is in the room on other nodes."""

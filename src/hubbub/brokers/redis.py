@@ -68,8 +68,6 @@ class RedisBroker:
         prefix: str,
     ) -> None:
         self.secret = secret
-        self.dropped = 0
-        """Messages of the bus that were no messages of this version."""
         self.node: Final = os.urandom(16)
         self.node_id = short_id(self.node)
         self._routes = routes
@@ -420,7 +418,8 @@ class RedisBroker:
         try:
             self._understand(room, bus.unwrap(data))
         except ValueError as error:
-            self.dropped += 1
+            if self._listener is not None:
+                self._listener.dropped()
             now = self._loop.time()
             if now - self._warned >= 1:
                 self._warned = now

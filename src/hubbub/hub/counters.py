@@ -31,6 +31,7 @@ class Counters:
     handshakes_refused: int = 0
     credentials_expired: int = 0
     credentials_revoked: int = 0
+    bus_dropped: int = 0
     control_dropped: int = 0
     refused: dict[str, int] = field(default_factory=dict)
 

@@ -56,6 +56,9 @@ class Others:
         for node, presents in others.items():
             self.came(room, node, presents, ())
 
+    def dropped(self) -> None:
+        self._hub.counters.bus_dropped += 1
+
     def _open(self, name: str) -> Room | None:
         room = self._hub.rooms.get(name)
         return room if room is not None and room.epoch else None

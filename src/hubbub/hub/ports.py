@@ -264,6 +264,10 @@ class Listener(Protocol):
         """On another node these have entered, and these ids have left; or that node has died, and they with it."""
         ...
 
+    def dropped(self) -> None:
+        """Something was said that is no message of this version, and nothing was made of it."""
+        ...
+
     def everybody(self, room: str, others: Mapping[str, Sequence[Present]]) -> None:
         """Who is on the other nodes, by the node: before a room's `open` is answered, and whenever some of it was
         missed."""

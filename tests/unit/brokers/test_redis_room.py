@@ -36,6 +36,9 @@ class Tape:
     def everybody(self, room: str, others: Mapping[str, Sequence[Present]]) -> None:
         raise AssertionError(others)
 
+    def dropped(self) -> None:
+        raise AssertionError
+
     def kept(self, answer: Kept | BrokerError) -> None:
         self.items.append("failed" if isinstance(answer, BrokerError) else f"={answer.first}")
 
