@@ -48,6 +48,8 @@ MEMORY_HISTORY: Final = 1_000
 FILE_HISTORY: Final = 10_000
 OPEN_SECONDS: Final = 1.0
 """Between attempts to reach the broker's server, where a host has started us without it."""
+NO_BROKER: Final = "the broker is not there"
+OPEN_AGAIN: Final = ((b"retry-after", b"1"),)
 READY_SECONDS: Final = 2.0
 RETRY_LATER: Final = ((b"retry-after", b"5"),)
 
@@ -150,15 +152,24 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._opening = asyncio.Lock()
         self._open_at = 0.0
+        self._probes = Route(ALIVE_PATH, Probe(alive)), Route(READY_PATH, Probe(self._check_ready))
+        self._unstarted = Router(self._probes, default=self._start_and_serve)  # alive before the broker is there
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":  # also where the broker is not there yet
             await Router(lifespan=self.lifespan)(scope, receive, send)
             return
-        router = self._router or await self._begin()
+        await self._serve(self._router or self._unstarted, scope, receive, send)
+
+    async def _start_and_serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        router = await self._begin()
         if router is None:
-            await _answer(scope, receive, send, 503, "the broker is not there", ((b"retry-after", b"1"),))
-        elif scope["type"] == "websocket" and self.hub is not None and self.hub.draining.begun:
+            await _answer(scope, receive, send, 503, NO_BROKER, OPEN_AGAIN)
+        else:
+            await self._serve(router, scope, receive, send)
+
+    async def _serve(self, router: Router, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and self.hub is not None and self.hub.draining.begun:
             self.counters.handshakes_refused += 1  # those of what is mounted as well
             await refuse(scope, receive, send, self.hub.draining.refusal())
         else:
@@ -207,8 +218,7 @@ class Node:
         ]
         routes += (
             Route(TICKET_PATH, TicketRoute(hub, gate)),
-            Route(ALIVE_PATH, Probe(alive)),
-            Route(READY_PATH, Probe(partial(self._check_ready, hub))),
+            *self._probes,
         )
         for path, app in self._app.mounts:
             mount = _Files if isinstance(app, StaticFiles) else Mount
@@ -257,17 +267,19 @@ class Node:
         if not hub.nodes.opened and await _fails(hub.nodes.open):
             raise HandshakeError(503, "the other nodes cannot be reached", RETRY_LATER)
 
-    async def _check_ready(self, hub: Hub) -> None:
-        """Whether the node is to be sent clients.
+    async def _check_ready(self) -> None:
+        """Whether the node is to be sent clients; starts it where it has not started.
 
         Raises:
             HandshakeError: 503.
         """
-        if not hub.broker.ready:
+        if await self._begin() is None or self.hub is None:
+            raise HandshakeError(503, NO_BROKER, OPEN_AGAIN)
+        if not self.hub.broker.ready:
             raise HandshakeError(503, "the broker does not answer", RETRY_LATER)
         try:
             async with asyncio.timeout(READY_SECONDS):
-                await self._check_open(hub)
+                await self._check_open(self.hub)
         except TimeoutError:
             raise HandshakeError(503, "it takes too long to read who has been locked out", RETRY_LATER) from None
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,61 @@ def test_what_is_published_while_a_node_stops_is_answered(tmp_path: Path) -> Non
         return (await asyncio.wait_for(settled, DEADLINE_SECONDS)).error
 
     assert isinstance(asyncio.run(life()), BrokerError)
+
+
+# While Redis is not there
+
+
+async def ask(node: Node, path: str, root_path: str = "") -> tuple[int, str]:
+    """The status and the text of an answer."""
+    sent: asyncio.Queue[Any] = asyncio.Queue()
+    scope = {"type": "http", "method": "GET", "path": root_path + path, "root_path": root_path, "headers": []}
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await node(scope, asyncio.Queue[Any]().get, sent.put)
+    return (await sent.get())["status"], (await sent.get())["body"].decode()
+
+
+@pytest.mark.parametrize("lifespan", [asgi_lifespan, lambda node: nullcontext()])
+@pytest.mark.parametrize("root_path", ["", "/hub"])
+def test_a_node_without_its_redis_is_alive_and_not_ready_until_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lifespan: Any, root_path: str
+) -> None:
+    monkeypatch.setattr("hubbub.node.OPEN_SECONDS", 0.0)
+    redis = RedisServer(tmp_path)
+    _, node = node_of(redis.url)
+
+    async def life() -> None:
+        async with lifespan(node):
+            assert await ask(node, "/healthz", root_path) == (200, "ok\n")
+            for path in ("/readyz", "/api/ticket", "/anything"):
+                assert await ask(node, path, root_path) == (503, "the broker is not there\n")
+            with redis:
+                async with asyncio.timeout(DEADLINE_SECONDS):
+                    while await ask(node, "/readyz", root_path) != (200, "ok\n"):
+                        await asyncio.sleep(0.01)
+                assert await ask(node, "/healthz", root_path) == (200, "ok\n")
+                assert (await ask(node, "/anything", root_path))[0] == 404
+                await node.stop()
+
+    asyncio.run(life())
+
+
+def test_whether_it_is_alive_does_not_wait_for_a_redis_that_says_nothing() -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    _, node = node_of(f"redis://127.0.0.1:{silent.getsockname()[1]}")
+
+    async def life() -> None:
+        asked = asyncio.ensure_future(ask(node, "/readyz"))
+        with await asyncio.to_thread(lambda: silent.accept()[0]):  # the node waits for its answer
+            assert await ask(node, "/healthz") == (200, "ok\n")
+            assert not asked.done()
+            silent.close()
+        assert await asked == (503, "the broker is not there\n")
+
+    asyncio.run(life())
+
+
+# Never stopped
 
 
 HOST = """
