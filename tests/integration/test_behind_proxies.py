@@ -228,6 +228,17 @@ def test_under_another_name_nobody_is_served(proxy: Proxy) -> None:
         ssl.create_default_context().wrap_socket(plain.socket, server_hostname="evil.example")
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics/"])
+def test_what_operators_ask_is_not_there_for_others(proxy: Proxy, node: Server, path: str) -> None:
+    with Peer(node.port) as direct:
+        assert direct.http(request(path))[0] == 200
+    name = path.strip("/")
+    disguised = f"/%{ord(name[0]):x}{name[1:]}"
+    for target in (path, f"/{name}/", f"/{name}?x=/", f"/{name}#x", f"//{name}", f"{proxy.http}{path}", disguised):
+        for method in ("GET", "HEAD", "POST"):
+            assert status(proxy, request(target, "Content-Length: 0", method=method)) in (404, 400), target
+
+
 # TLS
 
 

@@ -14,11 +14,13 @@ from hubbub.config import Config
 from tests.integration.test_behind_proxies import TRUSTING
 from tests.support.certificates import Authority
 from tests.support.peer import Peer, TlsPeer, command
-from tests.support.proxies import DEPLOY, HAPROXY, NAME, PROBE, Proxy, proxied
+from tests.support.proxies import DEPLOY, HAPROXY, NAME, Proxy, proxied
 from tests.support.server import FAST, Server, serve
 
 FILE = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
 SECONDS = 10.0
+# What is asked here in place of /readyz: tests/support/behind.py answers there as it is told to.
+PROBE = "/behind/probe"
 Pair = tuple[Proxy, list[Server]]
 
 
@@ -37,7 +39,8 @@ def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
         nodes = [
             stack.enter_context(serve(tmp_path, FAST, *TRUSTING, target="tests.support.behind:app")) for _ in range(2)
         ]
-        yield stack.enter_context(proxied(HAPROXY, tmp_path, nodes, files)), nodes
+        probing = {"uri /readyz": f"uri {PROBE}"}
+        yield stack.enter_context(proxied(HAPROXY, tmp_path, nodes, files, probing)), nodes
 
 
 def state(proxy: Proxy, node: str) -> str:

@@ -48,7 +48,15 @@ async def probe(request: Request) -> Response:
     return Response(status_code=200 if _State.ready else 503)
 
 
+
+
+async def metrics(request: Request) -> Response:
+    """As figures for operators would be, which are not for everybody."""
+    return Response("figures 1\n")
+
+
 app.mounts[:0] = [
+    ("/metrics", Starlette(routes=[Route("/", metrics)])),
     ("/behind", Starlette(routes=[Route("/seen", seen), Route("/probe", probe, methods=["GET", "POST"])])),
     ("/sse", Starlette(routes=[Route("/stream", stream, methods=["GET", "POST"])])),
 ]

@@ -24,8 +24,6 @@ UNPACKED = ROOT / "build" / "proxies"
 NGINX, HAPROXY = "nginx", "haproxy"
 PROXIES = (NGINX, HAPROXY)
 NAME = "localhost"
-# What HAProxy asks nodes in place of /readyz: a test says what tests/support/behind.py answers there.
-PROBE = "/behind/probe"
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
@@ -150,7 +148,7 @@ def render_haproxy(
         "group haproxy": f"group {grp.getgrgid(os.getgid()).gr_name}",
         "maxconn 100000": "maxconn 1000",
         "chat.example.com": NAME,
-        "/readyz": PROBE,
+        "inter 2s fastinter 500ms": "inter 100ms fastinter 50ms",
         "bind :80\n": f"bind 127.0.0.1:{plain}\n",
         "bind :443 ": f"bind 127.0.0.1:{port} ",
         "bind [::]:80 ": f"bind [::1]:{plain} ",
