@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
 from uuid import uuid4
 
 import pytest
@@ -366,10 +369,6 @@ def lives(client: TlsPeer) -> bool:
     return True
 
 
-# Here belongs, once there is a broker that nodes share: a client whose node is killed resumes its session on the other,
-# and gets what it missed. `behind` takes the option: `--broker` with its URL, the same for both nodes.
-
-
 def test_who_asks_a_full_node_comes_to_the_other(name: str, tmp_path: Path, files: Files) -> None:
     with (
         behind(name, tmp_path, files, "--max-connections", "2", count=2) as (proxy, nodes),
@@ -381,6 +380,36 @@ def test_who_asks_a_full_node_comes_to_the_other(name: str, tmp_path: Path, file
         for _ in range(2):
             stack.enter_context(dial(proxy)).open()
         assert status(proxy, handshake()) == 503
+
+
+@contextmanager
+def ending(node: Server) -> Iterator[tuple[Server, list[bytes]]]:
+    """What looks like a node, is ready, and ends without an answer; and what it was asked then."""
+    asked: list[bytes] = []
+
+    class Ends(BaseRequestHandler):
+        def handle(self) -> None:
+            sent = self.request.recv(65536)
+            if sent.startswith(b"GET /readyz "):
+                self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            else:
+                asked.append(sent)
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Ends) as server:
+        Thread(target=server.serve_forever, args=(0.02,)).start()
+        try:
+            yield dataclasses.replace(node, port=server.server_address[1]), asked
+        finally:
+            server.shutdown()
+
+
+def test_a_node_that_ends_before_it_answers_is_passed_over(
+    name: str, node: Server, tmp_path: Path, files: Files
+) -> None:
+    with ending(node) as (dead, asked), proxied(name, tmp_path, [dead, node], files) as proxy, ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(dial(proxy)).open()
+    assert sum(request.startswith(b"GET /ws ") for request in asked) >= 3
 
 
 def test_a_reload_shows_another_certificate_and_open_connections_notice_nothing(
