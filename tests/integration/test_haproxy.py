@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,16 +12,15 @@ from pathlib import Path
 import pytest
 
 from hubbub.config import Config
-from tests.integration.test_behind_proxies import TRUSTING
+from tests.integration.test_behind_proxies import BEHIND, TRUSTING
 from tests.support.certificates import Authority
-from tests.support.peer import Peer, TlsPeer, command
+from tests.support.peer import TlsPeer, command
 from tests.support.proxies import DEPLOY, HAPROXY, NAME, Proxy, proxied
+from tests.support.redis import RedisServer
 from tests.support.server import FAST, Server, serve
 
 FILE = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
 SECONDS = 10.0
-# What is asked here in place of /readyz: tests/support/behind.py answers there as it is told to.
-PROBE = "/behind/probe"
 Pair = tuple[Proxy, list[Server]]
 
 
@@ -31,16 +31,29 @@ def number(name: str) -> int:
 
 
 @pytest.fixture
-def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    """HAProxy in front of two nodes."""
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of the first node's own, which may be away."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with RedisServer(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def pair(tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    """HAProxy in front of two nodes, which have a long drain."""
     files = Authority(tmp_path).issue("server")
     monkeypatch.setenv("SSL_CERT_FILE", str(files.authority))
     with ExitStack() as stack:
         nodes = [
-            stack.enter_context(serve(tmp_path, FAST, *TRUSTING, target="tests.support.behind:app")) for _ in range(2)
+            stack.enter_context(
+                serve(tmp_path, FAST, *TRUSTING, "--drain-notice-seconds", "60", "--broker", url, target=BEHIND)
+            )
+            for url in (redis.url, "memory://")
         ]
-        probing = {"uri /readyz": f"uri {PROBE}"}
-        yield stack.enter_context(proxied(HAPROXY, tmp_path, nodes, files, probing)), nodes
+        yield stack.enter_context(proxied(HAPROXY, tmp_path, nodes, files)), nodes
+        for node in nodes:
+            node.process.send_signal(signal.SIGTERM)  # the second, which follows, ends it at once
 
 
 def state(proxy: Proxy, node: str) -> str:
@@ -64,9 +77,8 @@ def dial(proxy: Proxy, stack: ExitStack) -> TlsPeer:
     return peer
 
 
-def not_ready(proxy: Proxy, node: Server) -> None:
-    with Peer(node.port) as peer:
-        peer.http(f"POST {PROBE} HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
+def stopping(proxy: Proxy, node: Server) -> None:
+    node.process.send_signal(signal.SIGTERM)
     wait_until(lambda: state(proxy, "node1") == "DOWN")
 
 
@@ -75,20 +87,46 @@ def drained(proxy: Proxy, node: Server) -> None:
     assert state(proxy, "node1") == "DRAIN"
 
 
-@pytest.mark.parametrize("end", [not_ready, drained])
-def test_a_node_that_is_not_ready_keeps_whom_it_has_and_gets_nobody_new(
+def connections(nodes: list[Server]) -> list[int]:
+    return [node.counters()["connections"] for node in nodes]
+
+
+@pytest.mark.parametrize("end", [stopping, drained])
+def test_a_node_that_stops_keeps_whom_it_has_and_gets_nobody_new(
     pair: Pair, end: Callable[[Proxy, Server], None]
 ) -> None:
-    proxy, (first, second) = pair
+    proxy, nodes = pair
     with ExitStack() as stack:
         clients = [dial(proxy, stack), dial(proxy, stack)]
-        assert (first.counters()["connections"], second.counters()["connections"]) == (1, 1)
-        end(proxy, first)
+        assert connections(nodes) == [1, 1]
+        end(proxy, nodes[0])
+        refused = nodes[0].counters()["handshakes_refused"]
         clients += [dial(proxy, stack) for _ in range(4)]
-        assert (first.counters()["connections"], second.counters()["connections"]) == (1, 5)
+        assert connections(nodes) == [1, 5]
+        assert nodes[0].counters()["handshakes_refused"] == refused
         for client in clients:
             client.send(command(type="ping", id="alive"))
             assert client.event("ok")["id"] == "alive"
+
+
+def test_a_node_whose_redis_is_away_keeps_whom_it_has_and_gets_nobody_new_until_it_is_back(
+    pair: Pair, redis: RedisServer
+) -> None:
+    proxy, nodes = pair
+    with ExitStack() as stack:
+        ada, _ = dial(proxy, stack), dial(proxy, stack)
+        redis.kill()
+        wait_until(lambda: state(proxy, "node1") == "DOWN")
+        for _ in range(2):
+            dial(proxy, stack)
+        assert connections(nodes) == [1, 3]
+        redis.start()
+        wait_until(lambda: state(proxy, "node1") == "UP")
+        for _ in range(2):
+            dial(proxy, stack)
+        assert connections(nodes) == [3, 3]
+        ada.send(command(type="ping", id="alive"))
+        assert ada.event("ok")["id"] == "alive"
 
 
 def test_as_shipped_it_asks_readyz() -> None:

@@ -1,4 +1,4 @@
-"""The tests' application as it is served behind proxies: it shows what reaches it, streams, is not ready."""
+"""The tests' application as it is served behind proxies: it shows what reaches it, streams, and has metrics."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,6 @@ FILLING: Final = "x" * 2000
 
 
 class _State:
-    ready = True
     released = asyncio.Event()
 
 
@@ -41,15 +40,6 @@ async def stream(request: Request) -> Response:
     return StreamingResponse(events(), media_type="text/event-stream")
 
 
-async def probe(request: Request) -> Response:
-    """As /readyz: 200, or 503 from the first POST on."""
-    if request.method == "POST":
-        _State.ready = False
-    return Response(status_code=200 if _State.ready else 503)
-
-
-
-
 async def metrics(request: Request) -> Response:
     """As figures for operators would be, which are not for everybody."""
     return Response("figures 1\n")
@@ -57,6 +47,6 @@ async def metrics(request: Request) -> Response:
 
 app.mounts[:0] = [
     ("/metrics", Starlette(routes=[Route("/", metrics)])),
-    ("/behind", Starlette(routes=[Route("/seen", seen), Route("/probe", probe, methods=["GET", "POST"])])),
+    ("/behind", Starlette(routes=[Route("/seen", seen)])),
     ("/sse", Starlette(routes=[Route("/stream", stream, methods=["GET", "POST"])])),
 ]
