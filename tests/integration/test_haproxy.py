@@ -17,7 +17,7 @@ from tests.support.certificates import Authority
 from tests.support.peer import TlsPeer, command
 from tests.support.proxies import DEPLOY, HAPROXY, NAME, Proxy, proxied
 from tests.support.redis import RedisServer
-from tests.support.server import FAST, Server, serve
+from tests.support.server import FAST, ROOT, Server, serve
 
 FILE = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
 SECONDS = 10.0
@@ -138,6 +138,13 @@ def test_its_timeouts_are_longer_than_two_heartbeats_and_a_stall() -> None:
     longest = max(2 * Config().heartbeat.heartbeat_seconds, Config().limits.stall_seconds)
     for name in ("timeout client", "timeout server", "timeout tunnel"):
         assert number(name) > longest
+
+
+def test_nodes_are_told_to_wait_until_it_has_noticed_that_they_stop() -> None:
+    [(seconds, milliseconds)] = re.findall(r" inter (\d+)s fastinter (\d+)ms fall 2 ", FILE)
+    [told] = re.findall(r"--drain-notice-seconds (\d+) ", (ROOT / "docs" / "deploying.md").read_text())
+    assert int(told) > int(seconds) + int(milliseconds) / 1000
+    assert f"nodes have drain_notice_seconds {told}," in FILE
 
 
 def test_its_limits_let_more_pass_than_hubbubs() -> None:

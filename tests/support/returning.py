@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,7 +31,10 @@ Event = dict[str, Any]
 class _Link(asyncio.Protocol):
     """One connection; hands its events to the client for as long as it is the client's."""
 
-    def __init__(self, target: str, event: Callable[[Event], None], lost: Callable[[_Link, str], None]) -> None:
+    def __init__(
+        self, host: str, target: str, event: Callable[[Event], None], lost: Callable[[_Link, str], None]
+    ) -> None:
+        self._host = host
         self._target = target
         self._event = event
         self._lost = lost
@@ -42,7 +46,7 @@ class _Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.transport.write(encode_request("127.0.0.1", self._target, self._key))
+        self.transport.write(encode_request(self._host, self._target, self._key))
 
     def data_received(self, data: bytes) -> None:
         if self._head is not None:
@@ -98,10 +102,15 @@ class ReturningClient:
         losses: how connections ended that it did not end itself.
         sessions: the tokens that it was given; one, unless the server forgot it.
         refusals: errors that it got and could not do anything about.
+        host: whom it asks for.
+        tls: whom it trusts; None to do without TLS.
 
     Args:
         forgetful: comes back without its session and its position, so that it misses something.
     """
+
+    host = "127.0.0.1"
+    tls: ssl.SSLContext | None = None
 
     def __init__(self, port: int, name: str, room: str, record: Client, *, forgetful: bool = False) -> None:
         self.name = name
@@ -145,11 +154,14 @@ class ReturningClient:
         self._record.connected()
         target = f"/ws?session={self._session}"
         async with asyncio.timeout(CONNECT_SECONDS):
-            await loop.create_connection(lambda: self._new_link(target), "127.0.0.1", self._port)
+            name = self.host if self.tls else None
+            await loop.create_connection(
+                lambda: self._new_link(target), "127.0.0.1", self._port, ssl=self.tls, server_hostname=name
+            )
             await self._entered
 
     def _new_link(self, target: str) -> _Link:
-        self._link = _Link(target, self._event, self._lost_link)
+        self._link = _Link(self.host, target, self._event, self._lost_link)
         return self._link
 
     async def return_(self) -> None:
