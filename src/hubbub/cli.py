@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from hubbub import __version__
+from hubbub import __version__, workers
 from hubbub.app import Hubbub
 from hubbub.config import MOST, TOKEN_VARIABLE, Config, items_of, load, settings
 from hubbub.errors import BrokerError, ConfigError, HandshakeError, HubbubError
@@ -97,16 +97,17 @@ def load_app(target: str) -> Hubbub:
     return app
 
 
-def _serve(app: str, config_file: Path | None, **options: Any) -> None:
+def _serve(app: str, config_file: Path | None, **options: Any) -> int:
+    inherited = workers.inherited()
     config = load(options, file=config_file)
-    _configure_logging()
+    _configure_logging(several=config.server.workers > 1)
     config = within_open_files(config)
     served = load_app(app)
     asgi = Node(served, config)
     asgi.check()
     event_loop(config.server.loop)
     tls = secure(config)
-    listener = listen(config)
+    listener = inherited or listen(config)
     try:
         if not config.auth.auth and served.authenticator is None:
             check_local(listener)
@@ -114,8 +115,12 @@ def _serve(app: str, config_file: Path | None, **options: Any) -> None:
     except HubbubError:
         listener.close()
         raise
-    click.echo(f"Hubbub serves {app} at {_url(config, listener.getsockname())}")
+    if inherited is None:
+        click.echo(f"Hubbub serves {app} at {_url(config, listener.getsockname())}")
+        if config.server.workers > 1:
+            return workers.supervise(listener, config.server.workers)
     serve(asgi, config, listener, tls, lambda: within_open_files(load(options, file=config_file)))
+    return 0
 
 
 def _url(config: Config, address: tuple[Any, ...]) -> str:
@@ -123,9 +128,10 @@ def _url(config: Config, address: tuple[Any, ...]) -> str:
     return f"{'https' if config.server.tls_cert else 'http'}://{host}:{address[1]}"
 
 
-def _configure_logging() -> None:
+def _configure_logging(*, several: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    process = " %(process)d" if several else ""
+    handler.setFormatter(OneLine(f"%(asctime)s{process} %(levelname)s %(name)s %(message)s"))
     handler.addFilter(Throttle())
     logging.basicConfig(handlers=[handler])
     logging.getLogger("hubbub").setLevel(logging.INFO)

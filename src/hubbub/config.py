@@ -43,6 +43,7 @@ class Server:
         "where rooms keep their events: a file; memory:// ends with the process; redis:// is for many nodes",
         shown=False,
     )
+    workers: int = _setting(1, "processes that share the port; more than one need redis://. One a core", 1, 1024)
     synchronous: str = _setting(
         "normal", "sqlite://: normal survives the process being killed, full also a loss of power, off neither for sure"
     )

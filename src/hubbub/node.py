@@ -229,12 +229,15 @@ class Node:
         return self._router
 
     def check(self) -> None:
-        """Looks whether the settings of authentication fit together.
+        """Looks whether the settings of authentication fit together, and those of several processes.
 
         Raises:
             ConfigError: they do not; says how to mend it.
         """
-        auth = self.config.auth
+        server, auth = self.config.server, self.config.auth
+        if server.workers > 1 and not redis_url.names_redis(server.broker):
+            kind, number = server.broker.partition(":")[0], server.workers
+            raise ConfigError(f"workers {number}: {kind} is for one process: give --broker redis://host, or one worker")
         ways = choose_ways(auth, self._app.authenticator, time.time)
         choose_origins(auth, ways)
         choose_proxies(auth)

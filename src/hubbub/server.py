@@ -136,6 +136,8 @@ class NodeServer(uvicorn.Server):
         await super().startup(sockets=sockets if self._tls is None else [])
         if hasattr(signal, "SIGHUP"):  # Windows has none
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+            # What came before was held back: this one below, the others by whoever started us as a worker.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP, signal.SIGINT, signal.SIGTERM))
         if self._tls is not None:
             for listener in sockets or ():
                 self.servers.append(await self._tls.listen(listener, self._make_protocol, self.config.backlog))
@@ -199,7 +201,7 @@ def serve(node: Node, config: Config, listener: socket.socket, tls: Tls | None, 
     for number in (signal.SIGINT, signal.SIGTERM):  # until uvicorn takes over; it raises them again when it has stopped
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     if hasattr(signal, "SIGHUP"):  # it would end the process; the server takes it over
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
