@@ -11,6 +11,7 @@ import pytest
 
 from hubbub.brokers import redis_bus as bus
 from hubbub.brokers.redis_forms import room_base
+from hubbub.errors import BrokerError
 from hubbub.hub.ports import Present
 from tests.support.nodes import Node, Stage, staged
 from tests.support.redis import RedisServer
@@ -233,6 +234,74 @@ def test_nobody_leaves_when_redis_was_away_for_longer_than_the_leases(own_server
             come(one, "cid")
             await two.until(lambda: two.names() == ["ada", "cid"])
             assert two.left == []
+
+    asyncio.run(check())
+
+
+def test_nobody_leaves_when_redis_forgets_who_is_there(own_server: RedisServer) -> None:
+    async def check() -> None:
+        async with pair(own_server) as (_, one, two):
+            come(one, "ada")
+            come(two, "bob")
+            await two.until(lambda: two.names() == ["ada"])
+            await one.until(lambda: one.names() == ["bob"])
+            readings = one.readings, two.readings
+            own_server.ask("FLUSHALL")
+            await one.until(lambda: one.readings > readings[0])
+            await two.until(lambda: two.readings > readings[1])
+            assert (one.names(), two.names(), one.left, two.left) == (["bob"], ["ada"], [], [])
+
+    asyncio.run(check())
+
+
+def test_who_is_there_is_read_once_when_redis_has_forgotten_it(own_server: RedisServer) -> None:
+    async def check() -> None:
+        async with pair(own_server) as (_, one, two):
+            names: list[str] = []
+            for name in "abcdefgh":
+                names.append(name)
+                come(one, name)
+                await two.until(lambda: two.names() == names)
+            own_server.ask("FLUSHALL")
+            own_server.ask("CONFIG", "RESETSTAT")
+            come(two, "bob")
+            await one.until(lambda: one.names() == ["bob"])
+            readings = two.readings
+            await two.until(lambda: two.readings > readings)
+            for _ in range(100):
+                await asyncio.to_thread(own_server.ask, "PING")
+            assert own_server.ask("INFO", "commandstats")["cmdstat_evalsha"]["calls"] < 100
+
+    asyncio.run(check())
+
+
+def test_what_redis_had_no_memory_for_is_told_once_it_has(own_server: RedisServer) -> None:
+    async def check() -> None:
+        async with pair(own_server) as (_, one, two):
+            own_server.ask("CONFIG", "RESETSTAT")
+            own_server.ask("CONFIG", "SET", "maxmemory", 1)
+            come(one, "ada")
+            await asyncio.to_thread(
+                own_server.wait_for, lambda: "errorstat_OOM" in own_server.ask("INFO", "errorstats")
+            )
+            own_server.ask("CONFIG", "SET", "maxmemory", 0)
+            await two.until(lambda: two.names() == ["ada"])
+
+    asyncio.run(check())
+
+
+def test_who_leaves_a_room_that_closes_while_redis_hangs_is_taken_back(own_server: RedisServer) -> None:
+    async def check() -> None:
+        async with pair(own_server) as (_, one, two):
+            come(one, "ada")
+            await two.until(lambda: two.names() == ["ada"])
+            own_server.pause()
+            with pytest.raises(BrokerError):
+                await one.append(b"x")
+            go(one, "ada")
+            one.broker.close("r")
+            own_server.resume()
+            await two.until(lambda: two.names() == [])
 
     asyncio.run(check())
 

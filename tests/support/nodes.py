@@ -27,6 +27,7 @@ class Node:
         crowd: of each room, who is there on other nodes.
         drops: how many messages were none.
         left: who was said to have left there, with the room.
+        readings: how often it was told of everybody in a room.
     """
 
     def __init__(self, logs: Logs, broker: RedisBroker) -> None:
@@ -38,6 +39,7 @@ class Node:
         self.crowd: dict[str, dict[tuple[str, str], Present]] = {}
         self.drops = 0
         self.left: list[tuple[str, str]] = []
+        self.readings = 0
         self.place: dict[str, Position] = {}
         self._changed = asyncio.Event()
         self.broker.listen(self)
@@ -70,7 +72,10 @@ class Node:
         self._changed.set()
 
     def everybody(self, room: str, others: Mapping[str, Sequence[Present]]) -> None:
-        self.crowd[room] = {(node, present.id): present for node, some in others.items() for present in some}
+        there = {(node, present.id): present for node, some in others.items() for present in some}
+        self.left += [(room, id) for node, id in self.crowd.get(room, {}) if (node, id) not in there]
+        self.crowd[room] = there
+        self.readings += 1
         self._changed.set()
 
     def dropped(self) -> None:

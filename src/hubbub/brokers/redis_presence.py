@@ -37,15 +37,16 @@ class Crowd:
         here: those whom this node tells of.
         touched: the ids of whom something is to be told, and whether anything was told of them before.
         number: of the last change that was heard; -1 until all have been read.
-        heard: the highest number that was seen.
+        heard: the highest number that was heard since all were read.
+        highest: what the number had come to before; a lower one says that Redis has lost who was there.
     """
 
-    __slots__ = ("asking", "heard", "here", "number", "touched")
+    __slots__ = ("asking", "heard", "here", "highest", "number", "touched")
 
     def __init__(self) -> None:
         self.here: dict[str, Present] = {}
         self.touched: dict[str, bool] = {}
-        self.number = self.heard = -1
+        self.number = self.heard = self.highest = -1
         self.asking = False
 
 
@@ -82,6 +83,10 @@ class Presence:
         self._steady_since = now()
         self._leases = self._prefix + b"nodes"
         self._reaping: dict[bytes, int] = {}
+        self._untold: dict[Room, None] = {}
+        """Rooms about which Redis has refused something."""
+        self._unsure: dict[Room, None] = {}
+        """Rooms in which those whom nobody tells of may only not have been told of yet."""
 
     # What this node tells
 
@@ -111,13 +116,27 @@ class Presence:
         fields = [self._field(id) for id in left]
         head, body = message[: bus.HEADER.size], message[bus.HEADER.size :]
         arguments: list[bytes | int] = [room.channel, self._publish, head, body, len(entered), *changes, *fields]
-        self._run("come", _key(room), arguments, None)
+        self._run("come", _key(room), arguments, partial(self._told, room))
 
     def _list(self, room: Room) -> None:
         """Has it known whether this node has members in a room, for whoever has to tell of its end."""
         rooms = self._rooms_of(self._node)
-        verb = b"SADD" if self._crowds[room].here else b"SREM"
-        self._call(rooms, [verb, rooms, encoded(room.name)])
+        verb = b"SADD" if room in self._crowds and self._crowds[room].here else b"SREM"
+        self._call(rooms, [verb, rooms, encoded(room.name)], partial(self._told, room))
+
+    def _told(self, room: Room, reply: Any) -> None:
+        """Redis may refuse what it has no memory for, or while it is busy, and be there all the time."""
+        if isinstance(reply, BrokerError):
+            self._untold[room] = None
+
+    def _tell_again(self) -> None:
+        untold, self._untold = self._untold, {}
+        for room in untold:
+            self._list(room)
+            if room in self._crowds:
+                self.ask(room)
+            else:  # it is closed: nobody is here any more
+                self._remove(self._node, room.channel, _key(room), partial(self._told, room))
 
     def _field(self, id: str) -> bytes:
         return self._node + encoded(id)
@@ -132,7 +151,8 @@ class Presence:
         crowd = self._crowd(room)
         if not crowd.asking:
             crowd.asking = True
-            crowd.number = -1
+            crowd.highest = max(crowd.highest, crowd.number, crowd.heard)
+            crowd.number = crowd.heard = -1
             self._run("roster", _key(room), (), lambda reply: self._read(room, crowd, reply))
 
     def heard(self, room: Room, envelope: bus.Envelope) -> None:
@@ -163,16 +183,30 @@ class Presence:
 
     def _read(self, room: Room, crowd: Crowd, reply: Any) -> None:
         crowd.asking = False
+        self._told(room, reply)
         if isinstance(reply, BrokerError) or self._crowds.get(room) is not crowd:
             return
         crowd.number = int(reply[0])
         everybody = _by_node(reply[1])
         own = {present.id for present in everybody.pop(self._node, ())}
         self._repair(room, crowd, own)
+        if crowd.number < crowd.highest:
+            self._steady_since = self._now()
+        crowd.highest = -1
         if self.listener is not None:
-            self.listener.everybody(room.name, {node.hex(): presents for node, presents in everybody.items()})
+            self._say_who(room, {node.hex(): presents for node, presents in everybody.items()}, self.listener)
         if crowd.heard > crowd.number:
             self.ask(room)
+
+    def _say_who(self, room: Room, others: dict[str, list[Present]], listener: Listener) -> None:
+        """Who is not there has left, unless Redis was away: then the other nodes may not have told of theirs yet."""
+        if self._steady:
+            self._unsure.pop(room, None)
+            listener.everybody(room.name, others)
+            return
+        self._unsure[room] = None
+        for node, presents in others.items():
+            listener.came(room.name, node, presents, ())
 
     def _repair(self, room: Room, crowd: Crowd, told: set[str]) -> None:
         """Tells again what is not known of us, and takes back what is no more."""
@@ -214,18 +248,28 @@ class Presence:
             if room in self._crowds:
                 self.ask(room)
 
+    @property
+    def _steady(self) -> bool:
+        """Whether Redis has been there for so long that all nodes have told it who is on them."""
+        return self._now() - self._steady_since >= STEADY_SECONDS
+
     def _leased(self, reply: Any) -> None:
         if isinstance(reply, BrokerError):
             self._steady_since = self._now()
             return
+        self._tell_again()
         was_alive, *ended = reply
         if not was_alive:  # those who took us for dead may have forgotten our rooms
             for room, crowd in self._crowds.items():
                 if crowd.here:
                     self._list(room)
             self.back(list(self._crowds))
-        if self._now() - self._steady_since < STEADY_SECONDS:
+        if not self._steady:
             return
+        unsure, self._unsure = self._unsure, {}
+        for room in unsure:
+            if room in self._crowds:
+                self.ask(room)
         for lease in ended:
             if lease not in self._reaping:
                 self._reaping[lease] = 0
@@ -248,10 +292,14 @@ class Presence:
         node = lease[:NODE_BYTES]
         for name in names:
             base = room_base(self._prefix.decode(), decoded(name))
-            arguments = (base + b"bus", self._publish, bus.HEADER.pack(bus.VERSION, bus.CAME, node), node)
-            self._run("reap", base + b"here", arguments, partial(self._reaped, lease))
+            self._remove(node, base + b"bus", base + b"here", partial(self._reaped, lease))
         if not names:
             self._bury(lease)
+
+    def _remove(self, node: bytes, channel: bytes, key: bytes, done: Callable[[Any], None]) -> None:
+        """Takes back all that a node has told of a room."""
+        header = bus.HEADER.pack(bus.VERSION, bus.CAME, node)
+        self._run("reap", key, (channel, self._publish, header, node), done)
 
     def _reaped(self, lease: bytes, reply: Any) -> None:
         if isinstance(reply, BrokerError):  # it is found again once the claim has run out
