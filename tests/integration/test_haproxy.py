@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +19,6 @@ from tests.support.redis import RedisServer
 from tests.support.server import FAST, ROOT, Server, serve
 
 FILE = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
-SECONDS = 10.0
 Pair = tuple[Proxy, list[Server]]
 
 
@@ -56,20 +54,6 @@ def pair(tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch) ->
             node.process.send_signal(signal.SIGTERM)  # the second, which follows, ends it at once
 
 
-def state(proxy: Proxy, node: str) -> str:
-    """A node's state, as HAProxy sees it."""
-    rows = [line.split(",") for line in proxy.administer("show stat").splitlines()]
-    [found] = [row for row in rows[1:] if row[:2] == ["hubbub", node]]
-    return found[rows[0].index("status")]
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def dial(proxy: Proxy, stack: ExitStack) -> TlsPeer:
     peer = stack.enter_context(TlsPeer(proxy.port))
     peer.host = NAME
@@ -79,12 +63,12 @@ def dial(proxy: Proxy, stack: ExitStack) -> TlsPeer:
 
 def stopping(proxy: Proxy, node: Server) -> None:
     node.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: state(proxy, "node1") == "DOWN")
+    proxy.wait_until("node1", "DOWN")
 
 
 def drained(proxy: Proxy, node: Server) -> None:
     assert proxy.administer("set server hubbub/node1 state drain").strip() == ""
-    assert state(proxy, "node1") == "DRAIN"
+    assert proxy.state("node1") == "DRAIN"
 
 
 def connections(nodes: list[Server]) -> list[int]:
@@ -116,12 +100,12 @@ def test_a_node_whose_redis_is_away_keeps_whom_it_has_and_gets_nobody_new_until_
     with ExitStack() as stack:
         ada, _ = dial(proxy, stack), dial(proxy, stack)
         redis.kill()
-        wait_until(lambda: state(proxy, "node1") == "DOWN")
+        proxy.wait_until("node1", "DOWN")
         for _ in range(2):
             dial(proxy, stack)
         assert connections(nodes) == [1, 3]
         redis.start()
-        wait_until(lambda: state(proxy, "node1") == "UP")
+        proxy.wait_until("node1", "UP")
         for _ in range(2):
             dial(proxy, stack)
         assert connections(nodes) == [3, 3]

@@ -348,6 +348,8 @@ def test_both_nodes_are_restarted_one_after_the_other_and_nobody_tries_in_vain(p
             pair.nodes[other].wait_for_connections(6)
             assert pair.nodes[number].process.wait(STOP_SECONDS) == 0
             pair.start_again(number)
+            if proxy.name == HAPROXY:
+                proxy.wait_until(f"node{number + 1}", "UP")
 
     run(swarm, pair, restart)
     assert sent_away[0] > 0

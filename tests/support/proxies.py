@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,19 @@ class Proxy:
             admin.connect(str(self.folder / "admin.sock"))
             admin.sendall(f"{command}\n".encode())
             return b"".join(iter(lambda: admin.recv(4096), b"")).decode()
+
+    def state(self, node: str) -> str:
+        """A node's state, as HAProxy sees it: UP, DOWN, DRAIN."""
+        rows = [line.split(",") for line in self.administer("show stat").splitlines()]
+        [found] = [row for row in rows[1:] if row[:2] == ["hubbub", node]]
+        return found[rows[0].index("status")]
+
+    def wait_until(self, node: str, state: str) -> None:
+        """Returns once HAProxy sees a node so."""
+        deadline = time.monotonic() + STOP_SECONDS
+        while (found := self.state(node)) != state:
+            assert time.monotonic() < deadline, f"{node} is {found}"
+            time.sleep(0.02)
 
 
 def program(name: str) -> tuple[str, dict[str, str]]:
