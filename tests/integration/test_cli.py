@@ -229,7 +229,11 @@ def test_a_file_that_cannot_be_read_is_one_line(complaint: Complaint, tmp_path: 
         ("HUBBUB_PORT", "", "HUBBUB_PORT: '' is not a whole number"),
         ("HUBBUB_DEFLATE", "perhaps", "HUBBUB_DEFLATE: 'perhaps' is not true or false"),
         ("HUBBUB_RATE_LIMIT", "-1", "HUBBUB_RATE_LIMIT: -1.0 is less than 0"),
-        ("HUBBUB_BROKER", "carrier-pigeon://", "broker 'carrier-pigeon://': known are sqlite:///file and memory://"),
+        (
+            "HUBBUB_BROKER",
+            "carrier-pigeon://",
+            "broker 'carrier-pigeon://': known are sqlite:///file, memory:// and redis://host",
+        ),
     ],
 )
 def test_a_bad_variable_is_one_line_that_names_it(complaint: Complaint, name: str, value: str, says: str) -> None:
