@@ -7,7 +7,7 @@ a node that does not answer in time is named in the result, and who asked decide
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Final, Literal
@@ -264,15 +264,15 @@ class Control:
                 break
         return Found(found, len(first) > len(found))
 
-    def _candidates(self, question: Find) -> Iterator[Connection]:
+    def _candidates(self, question: Find) -> Iterable[Connection]:
         user, room = question.user, question.room
         if room:
             known = self._hub.rooms.get(room)
             members = known.members if known is not None else ()
-            connections = {member.connection: None for member in members if member.connection.open}
+            connections = {member.connection for member in members if member.connection.open}
         else:
-            connections = dict.fromkeys(self._hub.connections)
-        return (connection for connection in connections if not user or connection.identity.user == user)
+            connections = self._hub.connections
+        return [each for each in connections if each.identity.user == user] if user else connections
 
     def _info(self, connection: Connection) -> ConnectionInfo:
         return ConnectionInfo(
@@ -286,17 +286,18 @@ class Control:
         )
 
     def _disconnect(self, question: Disconnect) -> int:
-        found = [connection for connection in self._hub.connections if _is_meant(connection, question)]
+        found = _meant(self._hub.connections, question)
         for connection in found:
             try:
                 connection._backlog = None  # what it has sent and waits to be carried out is not
                 self._hub.close(connection, question.code, question.reason)
             except Exception:  # one connection's failure must not keep the others in
                 log.exception("a connection that was to be disconnected could not be closed")
-        for member in self._hub.sessions.waiting():
+        waiting = {member: member.connection for member in self._hub.sessions.waiting()}
+        lost = set(_meant(waiting.values(), question))
+        for member in [member for member, connection in waiting.items() if connection in lost]:
             session = member.connection.session
-            if _is_meant(member.connection, question) and session is not None:
-                del session.members[member]
+            if session is not None and session.members.pop(member, None) is not None:
                 self._hub.give_up(member)
         return len(found)
 
@@ -307,12 +308,13 @@ def _check(question: Question) -> None:
         encode_close(question.code, question.reason)
 
 
-def _is_meant(connection: Connection, question: Disconnect) -> bool:
+def _meant(connections: Iterable[Connection], question: Disconnect) -> list[Connection]:
+    """Those that are to be closed."""
     if question.connection:
-        return connection.id == question.connection
+        return [each for each in connections if each.id == question.connection]
     if question.session:
-        return connection.session is not None and connection.session.id == question.session
-    return bool(question.user) and connection.identity.user == question.user
+        return [each for each in connections if each.session is not None and each.session.id == question.session]
+    return [each for each in connections if each.identity.user == question.user] if question.user else []
 
 
 def page_of(limit: int, answers: Sequence[Answer], silent: tuple[str, ...]) -> ConnectionPage:
