@@ -133,6 +133,9 @@ class MemoryBroker:
     def read(self, room: str, after: int, limit: int, max_bytes: int, done: Answer[Portion]) -> None:
         done(self._held(room).read(after, limit, max_bytes))
 
+    def refresh(self, room: str, done: Answer[None]) -> None:
+        done(None)  # there are no other nodes
+
     def seek(self, room: str, time: int, done: Answer[int]) -> None:
         done(self._held(room).seek(time))
 

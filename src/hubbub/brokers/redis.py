@@ -199,6 +199,18 @@ class RedisBroker:
         else:
             done(Portion([entry for entry, _ in entries_of(reply[4:])], bool(reply[2])))
 
+    def refresh(self, room: str, done: Answer[None]) -> None:
+        log = self._rooms[room]
+
+        def answer(reply: Any) -> None:
+            if isinstance(reply, BrokerError):
+                done(reply)
+                return
+            log.await_told(reply[1], done)
+            self._advance(log, 0)
+
+        self._ask(log, "open", (0, 0), answer)
+
     def seek(self, room: str, time: int, done: Answer[int]) -> None:
         log = self._rooms[room]
         before = self._held_since(log)
@@ -488,6 +500,7 @@ class RedisBroker:
     def _filled(self, room: Room, hole: Hole, epoch: str, after: int, reply: Any) -> None:
         room.filling = False
         if isinstance(reply, BrokerError):
+            room.stop_waiting(reply)
             if self._link(room).connected:
                 room.hole = hole._replace(due=self._loop.time() + 1)
                 self._holes[room] = None
@@ -533,7 +546,7 @@ class RedisBroker:
     def _gone(self, link: Link, error: BrokerError) -> None:
         """What is missing before our own events cannot be read in time."""
         for room in list(self._rooms.values()):
-            if room.results and self._link(room) is link:
+            if self._link(room) is link:
                 room.give_up(error)
 
     def _beaten(self, reply: Any) -> None:

@@ -84,7 +84,7 @@ class Room:
     __slots__ = (
         *("ahead", "checking", "doubtful", "epoch", "filling", "flight", "hole", "known", "listener", "lost", "name"),
         *("open", "openers", "pending", "results", "retention", "ring", "tells", "told", "_ties"),
-        *("channel", "keys", "busy"),
+        *("channel", "keys", "busy", "waiting"),
     )
 
     def __init__(self, name: str, retention: Retention, channel: bytes, keys: Sequence[bytes]) -> None:
@@ -100,6 +100,7 @@ class Room:
         self.ring = self._new_ring(0)
         self.pending: deque[Append] = deque()
         self.tells: list[bytes] = []
+        self.waiting: list[tuple[int, Answer[None]]] = []
         self.flight: Flight | None = None
         self.results: deque[Result] = deque()
         self.ahead: list[tuple[int, int, Batch]] = []
@@ -146,6 +147,17 @@ class Room:
         self.known = max(self.known, head)
         self.results.append(result)
 
+    def await_told(self, head: int, done: Answer[None]) -> None:
+        """Answers once all up to a number has been told, or is known to be lost."""
+        self.known = max(self.known, head)
+        self.waiting.append((head, done))
+
+    def stop_waiting(self, answer: BrokerError | None) -> None:
+        """Answers all who wait for what others have kept."""
+        waiting, self.waiting = self.waiting, []
+        for _, done in waiting:
+            self._call(done, answer)
+
     def missing(self, upto: int) -> None:
         """Entries up to a number are not held any more; what follows goes on behind it."""
         self.told = upto
@@ -155,15 +167,18 @@ class Room:
 
     def renew(self, epoch: str, head: int) -> None:
         """The log was lost: it begins anew."""
-        error = BrokerError("the log was lost, and what was in it")
-        self.give_up(error)
+        waiting, self.waiting = self.waiting, []
+        self.give_up(BrokerError("the log was lost, and what was in it"))
         self.epoch, self.told, self.known, self.lost = epoch, 0, head, 0
         self.ring = self._new_ring(0)
         self.ahead, self.hole = [], None
         self._say_moved(0)
+        self.waiting = waiting
+        self.stop_waiting(None)
 
     def give_up(self, error: BrokerError) -> None:
         """Fails what was kept but cannot be told of in its turn; if it is there after all, it arrives later."""
+        self.stop_waiting(error)
         results, self.results = self.results, deque()
         for result in results:
             for kept, answer in result.verdicts:
@@ -179,7 +194,11 @@ class Room:
             elif self.ahead and self.ahead[0][0] <= self.told + 1:
                 self._arrive(heappop(self.ahead)[2])
             else:
-                return
+                break
+        due = [done for head, done in self.waiting if head <= self.told]
+        self.waiting = [(head, done) for head, done in self.waiting if head > self.told]
+        for done in due:
+            self._call(done, None)
 
     def look(self, due: float) -> None:
         """Notes the next hole, if there is one, to be read then."""

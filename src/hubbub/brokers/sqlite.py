@@ -186,6 +186,9 @@ class SqliteBroker:
         bounds = (max(after, 0), log.ring.head, before, min(max(limit, 0), MOST), min(max(max_bytes, 0), MOST))
         self._ask(lambda: Portion(*self._file.read(log.id, *bounds)), done)
 
+    def refresh(self, room: str, done: Answer[None]) -> None:
+        done(None)  # there are no other nodes
+
     def seek(self, room: str, time: int, done: Answer[int]) -> None:
         log = self._rooms[room]
         before = log.expire(self._now_ms())

@@ -139,10 +139,16 @@ class Entrance:
         self.recovered = True
         if since.time is not None:
             return (yield partial(self.broker.seek, room.name, since.time))
-        if since.epoch == room.epoch and 0 <= since.seq <= room.head:
+        if not self._has(since):  # it comes from a node that was told earlier than this one
+            yield partial(self.broker.refresh, room.name)
+        if self._has(since):
             return since.seq
         self.recovered = False
         return self._last()
+
+    def _has(self, since: Since) -> bool:
+        """Whether a position is one of the room's log, as far as this node was told of it."""
+        return since.epoch == self.room.epoch and 0 <= since.seq <= self.room.head
 
     def _last(self) -> int:
         """Where the last events begin that a client gets that goes by no position."""

@@ -356,6 +356,10 @@ class Broker(Protocol):
         """
         ...
 
+    def refresh(self, room: str, done: Answer[None]) -> None:
+        """Answers once this node has been told of all that other nodes had kept before the call."""
+        ...
+
     def seek(self, room: str, time: int, done: Answer[int]) -> None:
         """Answers with the seq of the last held entry before a time (Unix milliseconds), 0 when there is none."""
         ...

@@ -274,3 +274,42 @@ def test_in_whatever_order_things_come_they_are_told_in_that_of_seq(
     world.look()
     assert world.tape.items == world.expected
     assert [entry.seq for entry in world.room.ring.read(0, 1000, 1 << 20).entries] == list(range(1, world.head + 1))
+
+
+# Who waits for what others have kept
+
+
+def waiting(room: Room, head: int) -> list[BrokerError | None]:
+    answers: list[BrokerError | None] = []
+    room.await_told(head, answers.append)
+    room.advance()
+    return answers
+
+
+def test_who_waits_is_answered_once_all_that_was_kept_is_told(room: Room) -> None:
+    answers = waiting(room, 2)
+    room.heard(*others(2))
+    room.advance()
+    assert answers == []
+    room.look(0.0)
+    assert room.hole is not None
+    assert room.hole.upper == 1
+    room.heard(*others(1))
+    room.advance()
+    assert answers == [None]
+
+
+def test_who_waits_for_nothing_is_answered_at_once(room: Room) -> None:
+    assert waiting(room, 0) == [None]
+
+
+def test_who_waits_is_answered_when_the_log_is_lost(room: Room) -> None:
+    answers = waiting(room, 2)
+    room.renew("f", 0)
+    assert answers == [None]
+
+
+def test_who_waits_for_what_cannot_be_read_is_told_so(room: Room) -> None:
+    answers = waiting(room, 2)
+    room.give_up(LOST)
+    assert answers == [LOST]

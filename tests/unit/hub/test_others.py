@@ -14,8 +14,9 @@ from hubbub.config import Config, Rooms
 from hubbub.hub import revocations
 from hubbub.hub.connection import Connection
 from hubbub.hub.identity import Identity
-from hubbub.hub.ports import Entry, Listener, Position, Present
+from hubbub.hub.ports import Answer, Entry, Listener, Position, Present
 from tests.unit.fakes import Bench, Said, heard, tape
+from tests.unit.hub.rooms import ask, client, joined, seqs, speaking
 
 
 class Shared(MemoryBroker):
@@ -285,3 +286,30 @@ def test_what_others_revoke_counts_here_at_once(node: Node) -> None:
     revoked = {"type": "revoked", "kind": "user", "subject": "ada", "at": 2000.0}
     node.others.arrived(revocations.ROOM, [Entry(1, 1, json.dumps(revoked).encode())])
     assert codes(ada) == [UNAUTHENTICATED]
+
+
+# Who comes from a node that was told earlier
+
+
+class Behind(Shared):
+    """A node that is told of what others have kept when it asks."""
+
+    def refresh(self, room: str, done: Answer[None]) -> None:
+        entries = [Entry(seq, 1, said(f"{seq}")) for seq in (1, 2, 3)]
+        self._used[room].ring.extend(1, [entry.payload for entry in entries], ())
+        self.listener.arrived(room, entries)
+        done(None)
+
+
+def test_a_position_that_this_node_does_not_know_yet_is_asked_for() -> None:
+    bench = speaking(broker=Behind)
+    epoch = joined(bench, "bob")[0].room.epoch
+    reply = ask(bench, client(bench), "join", room="lobby", username="ada", since={"epoch": epoch, "seq": 2})
+    assert (reply["recovered"], seqs(reply["messages"]), reply["seq"]) == (True, [3], 3)
+
+
+def test_a_position_that_nobody_knows_is_not_recovered() -> None:
+    bench = speaking(broker=Behind)
+    epoch = joined(bench, "bob")[0].room.epoch
+    reply = ask(bench, client(bench), "join", room="lobby", username="ada", since={"epoch": epoch, "seq": 4})
+    assert (reply["recovered"], reply["seq"]) == (False, 3)
