@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
+from uuid import uuid4
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.support import recording
 from tests.support.canary import canary
 from tests.support.history import History
 from tests.support.redis import RedisCluster, RedisServer
-from tests.support.server import FAST, Server, serve
+from tests.support.server import FAST, FAST_REDIS, Server, serve
 
 ENDED_AT_ONCE = 8
 
@@ -47,7 +48,9 @@ def silent() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def servers(silent_to_the_end: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def servers(
+    silent_to_the_end: None, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Servers]:
     folder: Path = tmp_path_factory.mktemp("servers")
     running: dict[tuple[str, ...], Server] = {}
     stacks: list[ExitStack] = []
@@ -56,7 +59,8 @@ def servers(silent_to_the_end: None, tmp_path_factory: pytest.TempPathFactory) -
         key = (host, *options)
         if key not in running or running[key].process.poll() is not None:
             stacks.append(ExitStack())
-            running[key] = stacks[-1].enter_context(serve(folder, host, *options))
+            alone = ("--broker", redis_server.url, "--redis-prefix", f"{uuid4()}:") if host == FAST_REDIS else ()
+            running[key] = stacks[-1].enter_context(serve(folder, host, *options, *alone))
         return running[key]
 
     yield start

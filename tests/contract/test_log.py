@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -13,7 +14,8 @@ from tests.contract.conftest import Connect
 from tests.support.chatter import Chatter, Event
 from tests.support.history import History
 from tests.support.peer import Peer, command
-from tests.support.server import FAST, OWN_HOSTS, Server, serve
+from tests.support.redis import RedisServer
+from tests.support.server import FAST, FAST_REDIS, OWN_HOSTS, Server, serve
 
 BIG = "x" * 60_000
 # 7 MB: more than the kernel's buffers of a connection (4 MB) and the server's (256 KB) together.
@@ -258,10 +260,13 @@ def test_where_nobody_waits_for_slow_readers_they_are_closed(server: Server, roo
 Start = Callable[[], AbstractContextManager[Server]]
 
 
-@pytest.fixture(params=OWN_HOSTS)
-def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
-    """Starts a server on the test's file."""
-    return lambda: serve(tmp_path, request.param, "--broker", f"sqlite:///{tmp_path / 'rooms.db'}")
+@pytest.fixture(params=[*OWN_HOSTS, FAST_REDIS])
+def start(request: pytest.FixtureRequest, tmp_path: Path, redis_server: RedisServer) -> Start:
+    """Starts a server on the test's file, or on the test's rooms in Redis."""
+    if request.param != FAST_REDIS:
+        return lambda: serve(tmp_path, request.param, "--broker", f"sqlite:///{tmp_path / 'rooms.db'}")
+    options = ("--broker", redis_server.url, "--redis-prefix", f"{uuid4()}:")
+    return lambda: serve(tmp_path, FAST_REDIS, *options)
 
 
 def test_what_was_kept_is_there_after_a_kill(start: Start, room: str) -> None:
@@ -320,6 +325,8 @@ def test_in_memory_nothing_outlives_the_server(tmp_path: Path, room: str) -> Non
         assert info["epoch"] != before["epoch"]
 
 
-def test_a_file_has_one_process(start: Start) -> None:
-    with start(), pytest.raises(RuntimeError, match="another process or another"), start():
+def test_a_file_has_one_process(tmp_path: Path) -> None:
+    options = (FAST, "--broker", f"sqlite:///{tmp_path / 'rooms.db'}")
+    refused = pytest.raises(RuntimeError, match="another process or another")
+    with serve(tmp_path, *options), refused, serve(tmp_path, *options):
         pass

@@ -32,7 +32,8 @@ ASGI = "plain ASGI on our server"
 UVICORN = "plain ASGI on uvicorn with websockets"
 HYPERCORN = "plain ASGI on hypercorn"
 FAST_SQLITE = "fast path with sqlite://"
-HOSTS = (FAST, FAST_SQLITE, FAST_ASYNCIO, ASGI, UVICORN, HYPERCORN)
+FAST_REDIS = "fast path with redis://"
+HOSTS = (FAST, FAST_SQLITE, FAST_REDIS, FAST_ASYNCIO, ASGI, UVICORN, HYPERCORN)
 OWN_HOSTS = (FAST, ASGI)
 
 
@@ -109,7 +110,7 @@ def command(
     python = [interpreter, "-m"]
     hubbub = [*python, "hubbub", "serve", target, "--port", str(port)]
     match host:
-        case "fast path" | "fast path with sqlite://":
+        case "fast path" | "fast path with sqlite://" | "fast path with redis://":
             return [*hubbub, *options]
         case "fast path on asyncio's loop":
             return [*hubbub, "--loop", "asyncio", *options]
