@@ -90,6 +90,7 @@ bench:
 
 jitter: $(VENV)/.dev
 	PYTHONPATH=. $(BIN)/python benchmarks/jitter.py --output build/jitter.json
+	PYTHONPATH=. $(BIN)/python benchmarks/jitter.py --nodes 2 --output build/jitter-nodes.json
 
 kill: $(VENV)/.dev
 	PYTHONPATH=. $(BIN)/python benchmarks/kill.py --output build/kill.json

@@ -8,14 +8,17 @@ import json
 import random
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
+from tests.support.fleet import Node, all_at_once
+from tests.support.redis import RedisServer
 from tests.support.returning import ReturningClient
-from tests.support.server import CHAT, FAST, Server, serve
 from tests.support.swarm import Swarm, cpu_seconds, failures
 
 ROOM_SIZE = 50
@@ -31,6 +34,7 @@ class Plan:
         every: mean seconds until a connection is reset.
         offline: seconds until the client is back.
         forgetful: clients come back without their positions: then something must be missing.
+        nodes: how many servers there are; clients come back to the next one.
     """
 
     clients: int
@@ -39,17 +43,18 @@ class Plan:
     offline: float
     seed: int
     forgetful: bool
+    nodes: int = 1
 
 
 class Run:
-    """The plan carried out against the server at a port.
+    """The plan carried out against the servers at some ports.
 
     Attributes:
         resets: how many connections were reset.
     """
 
-    def __init__(self, plan: Plan, port: int) -> None:
-        self.swarm = Swarm(port, plan.clients, ROOM_SIZE, forgetful=plan.forgetful)
+    def __init__(self, plan: Plan, ports: Sequence[int]) -> None:
+        self.swarm = Swarm(ports, plan.clients, ROOM_SIZE, forgetful=plan.forgetful)
         self.resets = 0
         self._plan = plan
         self._chance = random.Random(plan.seed)
@@ -83,23 +88,35 @@ class Run:
             self.swarm.publish(self._chance.choice(room))
 
 
-def measure(plan: Plan, server: Server) -> dict[str, Any]:
-    """Runs the plan against a server."""
-    run = Run(plan, server.port)
-    before = cpu_seconds(server.process.pid)
+def measure(plan: Plan, nodes: Sequence[Node]) -> dict[str, Any]:
+    """Runs the plan against servers."""
+    run = Run(plan, [node.port for node in nodes])
+    before = [cpu_seconds(node.pid) for node in nodes]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run.run())
-    used = cpu_seconds(server.process.pid) - before
-    return {"resets": run.resets, "server_cpu_seconds": used, **run.swarm.figures()}
+    used = [cpu_seconds(node.pid) - first for node, first in zip(nodes, before, strict=True)]
+    return {"resets": run.resets, "server_cpu_seconds": sum(used), **run.swarm.figures()}
+
+
+@contextmanager
+def rooms(broker: str, folder: Path) -> Iterator[str]:
+    """The URL of a broker; that of a file or of a Redis which end with the block, for `sqlite` and `redis`."""
+    if broker == "redis":
+        with RedisServer(folder) as server:
+            yield server.url
+    else:
+        yield f"sqlite:///{folder}/jitter.sqlite" if broker == "sqlite" else broker
 
 
 def start_and_measure(broker: str, plan: Plan, interpreter: str) -> dict[str, Any]:
-    """Starts a server with a broker, measures and stops it."""
-    with tempfile.TemporaryDirectory() as folder:
-        url = f"sqlite:///{folder}/jitter.sqlite" if broker == "sqlite" else broker
-        options = ("--rate-limit", "0", "--max-connections-per-address", "10000", "--broker", url)
-        with serve(Path(folder), FAST, *options, target=CHAT, interpreter=interpreter) as server:
-            return measure(plan, server)
+    """Starts servers with a broker, measures and stops them."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        url = stack.enter_context(rooms(broker, folder))
+        nodes = [Node(folder, url, interpreter=interpreter) for _ in range(plan.nodes)]
+        stack.callback(lambda: all_at_once(node.stop for node in nodes))
+        all_at_once(node.start for node in nodes)
+        return measure(plan, nodes)
 
 
 def describe(broker: str, plan: Plan, figures: dict[str, Any]) -> str:
@@ -107,7 +124,7 @@ def describe(broker: str, plan: Plan, figures: dict[str, Any]) -> str:
     late = figures["catch_up_ms"]
     return "\n".join(
         (
-            f"{broker}: {plan.clients} clients, {plan.seconds:g} s; "
+            f"{broker}: {plan.clients} clients, {plan.nodes} node{'s' * (plan.nodes > 1)}, {plan.seconds:g} s; "
             f"offline for {plan.offline:g} s after {plan.every:g} s in the mean",
             f"  delivered {figures['delivered_percent']:.3f} % of {figures['expected']:,}; "
             f"{figures['duplicates']} duplicates, {figures['reorderings']} reorderings",
@@ -129,7 +146,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--offline", type=float, default=2.0, help="seconds until a client is back")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--forgetful", action="store_true", help="come back without a position: this must fail")
-    parser.add_argument("--broker", action="append", help="a URL, or sqlite for a file of its own; may be repeated")
+    parser.add_argument(
+        "--broker", action="append", help="a URL, or sqlite or redis for one of its own; may be repeated"
+    )
+    parser.add_argument(
+        "--nodes", type=int, default=1, help="servers that share a Redis; clients come back to the next"
+    )
     parser.add_argument("--python", default=sys.executable, help="the server's interpreter")
     parser.add_argument("--output", type=Path, help="where the figures go as JSON")
     return parser.parse_args()
@@ -137,9 +159,9 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     given = arguments()
-    plan = Plan(given.clients, given.seconds, given.every, given.offline, given.seed, given.forgetful)
+    plan = Plan(given.clients, given.seconds, given.every, given.offline, given.seed, given.forgetful, given.nodes)
     results = {}
-    for broker in given.broker or ["memory://", "sqlite"]:
+    for broker in given.broker or (["redis"] if given.nodes > 1 else ["memory://", "sqlite"]):
         results[broker] = start_and_measure(broker, plan, given.python)
         print(describe(broker, plan, results[broker]), flush=True)
     if given.output:

@@ -8,15 +8,14 @@ import json
 import random
 import sys
 import tempfile
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
+from tests.support.fleet import Node
 from tests.support.returning import ReturningClient
-from tests.support.server import CHAT, FAST, Server, free_port, serve
 from tests.support.swarm import Swarm, failures
 
 ROOM_SIZE = 5
@@ -37,37 +36,11 @@ class Plan:
     seed: int
 
 
-class Node:
-    """A server that is always on the same port with the same file."""
-
-    def __init__(self, folder: Path, interpreter: str, options: tuple[str, ...] = ()) -> None:
-        self.port = free_port()
-        self._folder = folder
-        self._interpreter = interpreter
-        self._options = ("--rate-limit", "0", "--broker", f"sqlite:///{folder}/kill.sqlite", *options)
-        self._stack = ExitStack()
-        self._server: Server | None = None
-
-    def start(self) -> None:
-        """Returns when it listens."""
-        running = serve(self._folder, FAST, *self._options, target=CHAT, port=self.port, interpreter=self._interpreter)
-        self._server = self._stack.enter_context(running)
-
-    def kill(self) -> None:
-        """As when the machine's memory is full: the process has no moment to do anything."""
-        assert self._server is not None
-        self._server.process.kill()
-        self._stack.close()
-
-    def stop(self) -> None:
-        self._stack.close()
-
-
 class Run:
     """The plan carried out."""
 
     def __init__(self, plan: Plan, node: Node) -> None:
-        self.swarm = Swarm(node.port, plan.clients, ROOM_SIZE)
+        self.swarm = Swarm([node.port], plan.clients, ROOM_SIZE)
         self._plan = plan
         self._node = node
         self._chance = random.Random(plan.seed)
@@ -116,7 +89,7 @@ def epochs(swarm: Swarm) -> int:
 def measure(plan: Plan, interpreter: str, options: tuple[str, ...]) -> dict[str, Any]:
     """Starts the node, runs the plan and stops it."""
     with tempfile.TemporaryDirectory() as folder:
-        node = Node(Path(folder), interpreter, options)
+        node = Node(Path(folder), f"sqlite:///{folder}/kill.sqlite", *options, interpreter=interpreter)
         node.start()
         try:
             run = Run(plan, node)

@@ -79,7 +79,7 @@ class TimedSwarm(Swarm):
     client_type = TimedClient
 
     def __init__(self, port: int, clients: int, room_size: int, seed: int, *, forgetful: bool = False) -> None:
-        super().__init__(port, clients, room_size, forgetful=forgetful)
+        super().__init__([port], clients, room_size, forgetful=forgetful)
         self.late_ms: list[float] = []
         self._inbox = Inbox()
         self._chance = random.Random(seed)

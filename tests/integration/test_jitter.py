@@ -16,9 +16,9 @@ def jitter(*options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("broker", ["memory://", "sqlite"])
-def test_nothing_is_lost_when_connections_are_reset(broker: str) -> None:
-    done = jitter("--broker", broker)
+@pytest.mark.parametrize("options", [("--broker", "memory://"), ("--broker", "sqlite"), ("--nodes", "2")], ids=" ".join)
+def test_nothing_is_lost_when_connections_are_reset(options: tuple[str, ...]) -> None:
+    done = jitter(*options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "delivered 100.000 %" in done.stdout
 

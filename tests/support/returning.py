@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import socket
 import ssl
 import struct
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -22,6 +24,7 @@ from tests.support.history import Client
 CONNECT_SECONDS = 10.0
 RETRY_SECONDS = 0.05
 RETURN_SECONDS = 60.0
+AFTER = re.compile(r"after=(\d+)")
 MASK = b"\x37\xfa\x21\x3d"
 LONGEST_EVENT = 1 << 24
 
@@ -83,8 +86,9 @@ class _Link(asyncio.Protocol):
 
     def reset(self) -> None:
         """Ends with a TCP reset: what is on its way is lost."""
-        assert self.transport is not None
         self._event = lambda event: None
+        if self.transport is None:
+            return
         linger = struct.pack("ii", 1, 0)
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.transport.abort()
@@ -95,8 +99,13 @@ class ReturningClient:
 
     Attributes:
         online: whether it is in the room now.
-        start: the seq at which it came first; -1 before.
+        port: of the node where it is, or tries to be.
+        start: the seq at which it came first, or where its newest epoch began for it; -1 before.
         seqs: of all kept events that came since, in the order in which they came.
+        gaps: how often it was told that it missed something that had not been lost with the log.
+        renewals: how often it was told that the log was lost.
+        announced: who came and went, as far as it was told.
+        crowd: who is in the room, as it was told last.
         unanswered: what it published and is not told that it is kept, by messageId.
         catch_ups: seconds from each new connect to the last event that it had missed.
         losses: how connections ended that it did not end itself.
@@ -106,13 +115,14 @@ class ReturningClient:
         tls: whom it trusts; None to do without TLS.
 
     Args:
+        ports: of the nodes; after the loss of a connection the next one has its turn.
         forgetful: comes back without its session and its position, so that it misses something.
     """
 
     host = "127.0.0.1"
     tls: ssl.SSLContext | None = None
 
-    def __init__(self, port: int, name: str, room: str, record: Client, *, forgetful: bool = False) -> None:
+    def __init__(self, ports: Sequence[int], name: str, room: str, record: Client, *, forgetful: bool = False) -> None:
         self.name = name
         self.room = room
         self.online = False
@@ -123,11 +133,16 @@ class ReturningClient:
         self.losses: list[str] = []
         self.refusals: list[Event] = []
         self.sessions: set[str] = set()
-        self._port = port
+        self.gaps = self.renewals = 0
+        self.announced: list[tuple[str, str]] = []
+        self.crowd: list[str] | None = None
+        self._ports = deque(ports)
+        self._pause = 0.0
         self._record = record
         self._forgetful = forgetful
         self._session = ""
         self._since: Event | None = None
+        self._epoch = ""
         self._position = 0
         self._published = 0
         self._connected = 0.0
@@ -140,6 +155,19 @@ class ReturningClient:
     def position(self) -> int:
         """The seq up to which it has all."""
         return self._position
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The same, with the epoch."""
+        return self._epoch, self._position
+
+    def has(self, epoch: str, seq: int) -> bool:
+        """Whether it is in the room now, and has all of an epoch up to a number."""
+        return self.online and self._epoch == epoch and self._position >= seq
+
+    @property
+    def port(self) -> int:
+        return self._ports[0]
 
     async def _connect(self) -> None:
         """Connects and enters the room.
@@ -156,7 +184,7 @@ class ReturningClient:
         async with asyncio.timeout(CONNECT_SECONDS):
             name = self.host if self.tls else None
             await loop.create_connection(
-                lambda: self._new_link(target), "127.0.0.1", self._port, ssl=self.tls, server_hostname=name
+                lambda: self._new_link(target), "127.0.0.1", self.port, ssl=self.tls, server_hostname=name
             )
             await self._entered
 
@@ -165,17 +193,26 @@ class ReturningClient:
         return self._link
 
     async def return_(self) -> None:
-        """Connects, again and again until it works.
+        """Connects, again and again until it works; not before the time that it was told.
 
         Raises:
             TimeoutError: it did not for a long time.
         """
+        pause, self._pause = self._pause, 0.0
+        await asyncio.sleep(pause)
         async with asyncio.timeout(RETURN_SECONDS):
             while not self.online:
                 try:
                     await self._connect()
                 except OSError:
+                    self._abandon()
                     await asyncio.sleep(RETRY_SECONDS)
+
+    def _abandon(self) -> None:
+        """Nothing may come any more from where it did not get in."""
+        if self._entered is not None:
+            self._entered.cancel()
+        self.reset()
 
     async def stay(self, seconds: float | None = None) -> None:
         """Returns after so long, or as soon as the connection is lost."""
@@ -206,9 +243,17 @@ class ReturningClient:
         self._record.sent(command)
         self._link.send(command)
 
+    def ask_who_is_here(self) -> None:
+        """The answer is `crowd`."""
+        self.crowd = None
+        if self.online:
+            self._send({"type": "presence", "room": self.room, "id": "presence"})
+
     def _end(self) -> None:
         self.online = False
         self._link = None
+        self.crowd = self.crowd or []
+        self._ports.rotate(-1)
         self._record.disconnected()
         self._lost.set()
         if self._entered is not None and not self._entered.done():
@@ -217,6 +262,8 @@ class ReturningClient:
     def _lost_link(self, link: _Link, why: str) -> None:
         if link is self._link:
             self.losses.append(why)
+            told = AFTER.search(why)
+            self._pause = int(told[1]) / 1000 if told else 0.0
             self._end()
 
     def _event(self, event: Event) -> None:
@@ -226,12 +273,17 @@ class ReturningClient:
                 self._take_up(event.get("session", ""))
             case "room_info":
                 self._enter(event)
+            case "ok" if event.get("id") == "presence":
+                self.crowd = event["members"]
             case "ok":
                 self.unanswered.pop(event.get("id", ""), None)
             case "error":
                 self._refused(event)
             case "gap":
-                self._position = event["seq"]
+                self._missed(event["epoch"], event["seq"])
+                self._epoch, self._position = event["epoch"], event["seq"]
+            case "user_joined" | "user_left" as kind:
+                self.announced.append((kind, event["username"]))
             case _ if "seq" in event and not event.get("redelivered"):
                 self._kept(event)
 
@@ -251,8 +303,11 @@ class ReturningClient:
             self.start = self._since["seq"] if self._since else info["seq"]
         else:
             self._missed_until = info["head"] if "head" in info else info["seq"]
+        if info.get("recovered") is False:
+            self._missed(info["epoch"], info["seq"] - len(info.get("messages", ())))
         for event in info.get("messages", ()):
             self._kept(event)
+        self._epoch = info["epoch"]
         self._position = info["seq"]
         self._caught_up()
         self.online = True
@@ -260,6 +315,14 @@ class ReturningClient:
             self._say(id)
         if self._entered is not None and not self._entered.done():
             self._entered.set_result(None)
+
+    def _missed(self, epoch: str, seq: int) -> None:
+        """It goes on behind `seq`, and was told so."""
+        if epoch == self._epoch:
+            self.gaps += 1
+        else:
+            self.renewals += 1
+            self.start, self.seqs = seq, []
 
     def _kept(self, event: Event) -> None:
         self.seqs.append(event["seq"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ CONNECTING_AT_ONCE = 50
 DRAIN_SECONDS = 30.0
 POLL_SECONDS = 0.02
 VIOLATIONS_SHOWN = 20
-NONE_EXPECTED = ("duplicates", "reorderings", "published_twice", "sessions_lost", "refusals", "unsettled")
+NONE_EXPECTED = ("duplicates", "reorderings", "published_twice", "sessions_lost", "refusals", "unsettled", "gaps")
 
 
 class Swarm:
@@ -26,16 +27,22 @@ class Swarm:
         published: how many messages were handed to clients.
         unsettled: how many clients had not all at the end of the last `settle`.
         client_type: what its clients are.
+
+    Args:
+        ports: of the nodes; the clients of each room are spread over them.
+        lossless: whether `recovered: false` is a violation wherever it comes.
     """
 
     client_type: type[ReturningClient] = ReturningClient
 
-    def __init__(self, port: int, clients: int, room_size: int, *, forgetful: bool = False) -> None:
-        self.history = History(must_recover=True)
+    def __init__(
+        self, ports: Sequence[int], clients: int, room_size: int, *, forgetful: bool = False, lossless: bool = True
+    ) -> None:
+        self.history = History(must_recover=lossless)
         self.rooms: dict[str, list[ReturningClient]] = {}
         self.published = 0
         self.unsettled = 0
-        self._port = port
+        self._ports = ports
         self._forgetful = forgetful
         for number in range(clients):
             self._add(f"client {number}", f"room {number // room_size}")
@@ -45,13 +52,15 @@ class Swarm:
         return [client for room in self.rooms.values() for client in room]
 
     def _add(self, name: str, room: str) -> None:
-        client = self.client_type(self._port, name, room, self.history.client(name), forgetful=self._forgetful)
-        self.rooms.setdefault(room, []).append(client)
+        others = self.rooms.setdefault(room, [])
+        first = len(others) % len(self._ports)
+        ports = [*self._ports[first:], *self._ports[:first]]
+        others.append(self.client_type(ports, name, room, self.history.client(name), forgetful=self._forgetful))
 
     def add_reader(self, room: str) -> None:
-        """Somebody new who reads a room from before its first event on."""
+        """Somebody new who reads a room from before the first event of its newest epoch on."""
         name = f"reader of {room}"
-        self.history.client(name).positions[room] = (next(iter(self.history.ledger.heads[room])), 0)
+        self.history.client(name).positions[room] = (self.heads()[room][0], 0)
         self._add(name, room)
 
     async def come(self) -> None:
@@ -69,29 +78,70 @@ class Swarm:
         client.publish(f"message {self.published}")
         self.published += 1
 
-    def heads(self) -> dict[str, int]:
-        """The last seq of each room, as far as anybody knows."""
-        return {room: max(self.history.ledger.heads[room].values(), default=0) for room in self.rooms}
+    def heads(self) -> dict[str, tuple[str, int]]:
+        """The newest epoch of each room and its last seq, as far as anybody knows."""
+        return {room: list(self.history.ledger.heads[room].items() or [("", 0)])[-1] for room in self.rooms}
 
     async def settle(self) -> None:
         """Waits until everybody has all that anybody in their room has, and is told of all that they published."""
+        await self.until(lambda: not self._late())
+        self.unsettled = self._late()
+
+    async def until(self, condition: Callable[[], bool]) -> bool:
+        """Waits until it is so, but not for ever; whether it is."""
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
-                while self._late():
+                while not condition():
                     await asyncio.sleep(POLL_SECONDS)
-        self.unsettled = self._late()
+                return True
+        return False
+
+    async def caught_up(self) -> float:
+        """The seconds until all that everybody says now is kept, and everybody has all that is known then."""
+        begun = asyncio.get_running_loop().time()
+        for client in self.clients:
+            self.publish(client)
+        marks = [(client, list(client.unanswered)[-1]) for client in self.clients]
+        await self.until(lambda: not any(mark in client.unanswered for client, mark in marks))
+        heads = self.heads()
+        await self.until(lambda: all(client.has(*heads[client.room]) for client in self.clients))
+        return asyncio.get_running_loop().time() - begun
+
+    async def agree(self) -> list[str]:
+        """Asks everybody who is in their room until all say the same; what they say where they do not."""
+        wrong: list[str] = []
+
+        def agreed() -> bool:
+            answered = [client for client in self.clients if client.crowd is not None or not client.online]
+            if len(answered) < len(self.clients):
+                return False
+            wrong[:] = [line for client in self.clients if (line := self._disagrees(client))]
+            for client in self.clients if wrong else ():
+                client.ask_who_is_here()
+            return not wrong
+
+        for client in self.clients:
+            client.ask_who_is_here()
+        if not await self.until(agreed) and not wrong:
+            return ["who is there was not answered"]
+        return wrong
+
+    def _disagrees(self, client: ReturningClient) -> str:
+        there = sorted(each.name for each in self.rooms[client.room])
+        crowd = sorted(client.crowd or ())
+        return "" if crowd == there else f"{client.name} is told that {crowd} are in {client.room}, not {there}"
 
     def _late(self) -> int:
         heads = self.heads()
         return sum(
-            not client.online or bool(client.unanswered) or client.position != heads[client.room]
+            not client.online or bool(client.unanswered) or client.place != heads[client.room]
             for client in self.clients
         )
 
     def figures(self) -> dict[str, Any]:
         """What came of it; `delivered_percent` is of all that each client should have been sent."""
         heads, clients, ledger = self.heads(), self.clients, self.history.ledger
-        expected = sum(heads[client.room] - client.start for client in clients)
+        expected = sum(heads[client.room][1] - client.start for client in clients)
         delivered = sum(len(set(client.seqs)) for client in clients)
         violations = self.history.check(answered=True)
         ids = Counter((place[0], event.get("messageId")) for place, event in ledger.events.items())
@@ -109,6 +159,8 @@ class Swarm:
             "losses": sum(len(client.losses) for client in clients),
             "refusals": sum(len(client.refusals) for client in clients),
             "unsettled": self.unsettled,
+            "gaps": sum(client.gaps for client in clients),
+            "renewals": sum(client.renewals for client in clients),
             "violation_count": len(violations),
             "violations": violations[:VIOLATIONS_SHOWN],
         }

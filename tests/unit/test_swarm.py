@@ -48,7 +48,7 @@ def test_quantiles_are_those_of_the_sorted_values() -> None:
 
 
 def test_what_each_client_was_sent_is_counted_against_what_the_room_has() -> None:
-    swarm = Swarm(1, clients=2, room_size=2)
+    swarm = Swarm([1], clients=2, room_size=2)
     for client, seqs in zip(swarm.clients, ([1, 2, 3], [1, 3, 3]), strict=True):
         client.start, client.seqs = 0, seqs
     swarm.history.ledger.heads["room 0"]["e"] = 3
