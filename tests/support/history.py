@@ -38,11 +38,13 @@ class History:
     Args:
         latest: rooms of which only the newest counts: they may have holes.
         must_recover: whether `recovered: false` is a violation wherever it comes.
+        nodes: how many there are; of several each may be told a moment after the others of what was kept.
     """
 
-    def __init__(self, *, latest: tuple[str, ...] = (), must_recover: bool = False) -> None:
+    def __init__(self, *, latest: tuple[str, ...] = (), must_recover: bool = False, nodes: int = 1) -> None:
         self.latest = set(latest)
         self.must_recover = must_recover
+        self.nodes = nodes
         self.ledger = Ledger()
         self._clients: dict[str, Client] = {}
 
@@ -197,8 +199,8 @@ class Client:
 
     def _gap(self, event: Message) -> None:
         room, seq = event["room"], event["seq"]
-        _, position = self._now.cursors.get(room, ("", 0))
-        if seq < position:
+        epoch, position = self._now.cursors.get(room, ("", 0))
+        if seq < position and event["epoch"] == epoch:
             self._violated(room, seq, f"a gap leads back from {position}")
         self._stand(room, event["epoch"], seq)
 
@@ -215,7 +217,7 @@ class Client:
         if join is not None:
             start = self._recovered_from(info, join)
             known = join.heads.get(epoch, 0)
-            if head < known:
+            if head < known and self._history.nodes == 1:
                 self._violated(room, known, f"is lost: the room ends at {head}")
             self._enter(join)
         self._ends_at(info, self._messages(info, start))

@@ -106,9 +106,9 @@ class RedisServer:
 
 
 class RedisCluster:
-    """Three nodes that share the slots between them, without replicas."""
+    """Three nodes that share the slots between them, without replicas; `config` is that of each."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **config: Any) -> None:
         self.servers: list[RedisServer] = []
         for number in range(3):
             (folder / str(number)).mkdir()
@@ -116,6 +116,7 @@ class RedisCluster:
                 "cluster_enabled": "yes",
                 "cluster_port": free_port(),
                 "cluster_node_timeout": 1000,
+                **config,
             }
             self.servers.append(RedisServer(folder / str(number), **options))
 

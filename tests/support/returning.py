@@ -103,6 +103,7 @@ class ReturningClient:
         start: the seq at which it came first, or where its newest epoch began for it; -1 before.
         seqs: of all kept events that came since, in the order in which they came.
         gaps: how often it was told that it missed something that had not been lost with the log.
+        unavailable: how often what it said was refused because the log could not be used.
         renewals: how often it was told that the log was lost.
         announced: who came and went, as far as it was told.
         crowd: who is in the room, as it was told last.
@@ -133,7 +134,7 @@ class ReturningClient:
         self.losses: list[str] = []
         self.refusals: list[Event] = []
         self.sessions: set[str] = set()
-        self.gaps = self.renewals = 0
+        self.gaps = self.renewals = self.unavailable = 0
         self.announced: list[tuple[str, str]] = []
         self.crowd: list[str] | None = None
         self._ports = deque(ports)
@@ -336,6 +337,7 @@ class ReturningClient:
 
     def _refused(self, error: Event) -> None:
         """What may be tried again is; all else is remembered."""
+        self.unavailable += error.get("code") == "unavailable"
         if "retryAfter" in error and "id" in error:
             asyncio.get_running_loop().call_later(error["retryAfter"] / 1000, self._say, error["id"])
         else:

@@ -38,7 +38,7 @@ class Swarm:
     def __init__(
         self, ports: Sequence[int], clients: int, room_size: int, *, forgetful: bool = False, lossless: bool = True
     ) -> None:
-        self.history = History(must_recover=lossless)
+        self.history = History(must_recover=lossless, nodes=len(ports))
         self.rooms: dict[str, list[ReturningClient]] = {}
         self.published = 0
         self.unsettled = 0
@@ -62,6 +62,11 @@ class Swarm:
         name = f"reader of {room}"
         self.history.client(name).positions[room] = (self.heads()[room][0], 0)
         self._add(name, room)
+
+    def retire(self, client: ReturningClient) -> None:
+        """Somebody is gone for good; nobody will hear what became of what they said last."""
+        self.rooms[client.room].remove(client)
+        self.published -= len(client.unanswered)
 
     async def come(self) -> None:
         """Everybody enters their room."""

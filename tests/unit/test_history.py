@@ -171,6 +171,12 @@ def test_a_hole_after_a_gap_is_found(history: History) -> None:
     assert "seq 11: came after 9" in only(history)
 
 
+def test_a_gap_may_begin_a_new_epoch(history: History) -> None:
+    ada = enter(history, "ada", info(0))
+    receive(ada, message(1), {"type": "gap", "room": "lobby", "epoch": "new", "seq": 0}, message(1))
+    history.assert_kept()
+
+
 def test_a_gap_that_leads_back_is_found(history: History) -> None:
     ada = enter(history, "ada", info(10))
     ada.received({"type": "gap", "room": "lobby", "epoch": "e", "seq": 9})
