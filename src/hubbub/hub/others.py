@@ -45,7 +45,7 @@ class Others:
         if found is not None:
             found.came(node, entered, left)
             for present in entered:
-                self._let_go(found, present.id)
+                self._let_go(found, present)
 
     def everybody(self, room: str, others: Mapping[str, Sequence[Present]]) -> None:
         found = self._hub.rooms.get(room)
@@ -63,11 +63,14 @@ class Others:
         room = self._hub.rooms.get(name)
         return room if room is not None and room.epoch else None
 
-    def _let_go(self, room: Room, id: str) -> None:
-        """A session is on another node now: what it was here is no more, and nobody is told that it left."""
-        for member in room.roster.here(id):
+    def _let_go(self, room: Room, present: Present) -> None:
+        """A session is on another node now: what it was here is no more, and nobody is told that it left.
+
+        What is read, or told again, may be of the node that it came from.
+        """
+        for member in room.roster.here(present.id):
             session = member.connection.session
-            if session is not None and session.id == id:
+            if session is not None and session.id == present.id and member.since < present.since:
                 self._give_up(member)
 
     def _give_up(self, member: Member) -> None:

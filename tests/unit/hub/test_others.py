@@ -56,8 +56,9 @@ class Node(Bench):
         self.broker._used["lobby"].ring.extend(1, [entry.payload for entry in entries], ())
         self.others.arrived("lobby", entries)
 
-    def come(self, *names: str, node: str = "b", quiet: bool = False) -> None:
-        self.others.came("lobby", node, [Present(name, name, 1, quiet) for name in names], ())
+    def come(self, *names: str, node: str = "b", quiet: bool = False, ago_ms: int = -1) -> None:
+        since = self.runtime.unix_ms() - ago_ms
+        self.others.came("lobby", node, [Present(name, name, since, quiet) for name in names], ())
 
     def go(self, *names: str, node: str = "b") -> None:
         self.others.came("lobby", node, (), names)
@@ -242,6 +243,14 @@ def test_a_session_that_is_connected_here_is_replaced_from_another_node(node: No
     node.come(bob.session.id)
     assert (bob.open, codes(bob)) == (False, [REPLACED])
     assert node.broker.comings[-1] == ([], [bob.session.id])
+
+
+def test_a_session_that_came_from_another_node_is_not_replaced_from_there(node: Node) -> None:
+    bob = node.connect("")
+    node.hub.join(bob, "lobby", "bob")
+    assert bob.session is not None
+    node.come(bob.session.id, ago_ms=1000)  # it is told again, or read
+    assert (bob.open, codes(bob)) == (True, [])
 
 
 # One member for each user
