@@ -262,7 +262,7 @@ class Regulars(Swarm):
 
     def __init__(self, proxy: Proxy) -> None:
         self._life = uuid4()
-        super().__init__(proxy.port, 2 * self.SIZE, self.SIZE)
+        super().__init__([proxy.port], 2 * self.SIZE, self.SIZE)
 
     def _add(self, name: str, room: str) -> None:
         """In rooms of this life: those of the one before may be waited for there."""

@@ -188,7 +188,7 @@ async def kill_all(server: Server, swarm: Swarm) -> None:
 def test_each_worker_is_killed_and_replaced_and_nothing_is_lost(redis_server: RedisServer, tmp_path: Path) -> None:
     with working(tmp_path, redis_server) as server:
         first = workers(server)
-        swarm = Swarm(server.port, 9, 9)
+        swarm = Swarm([server.port], 9, 9)
         asyncio.run(kill_all(server, swarm))
         figures = swarm.figures()
         assert (failures(figures), figures["losses"] > 0) == ([], True)
