@@ -45,7 +45,7 @@ class Others:
         if found is not None:
             found.came(node, entered, left)
             for present in entered:
-                self._let_go(found, present)
+                self._let_go(found, node, present)
 
     def everybody(self, room: str, others: Mapping[str, Sequence[Present]]) -> None:
         found = self._hub.rooms.get(room)
@@ -53,8 +53,8 @@ class Others:
             return
         for node, id in found.roster.missing(others):
             found.came(node, (), (id,))
-        for node, presents in others.items():
-            self.came(room, node, presents, ())
+        for node, presents in others.items():  # who is here as well may have come from there: that is not known
+            found.came(node, presents, ())
 
     def dropped(self) -> None:
         self._hub.counters.bus_dropped += 1
@@ -63,14 +63,16 @@ class Others:
         room = self._hub.rooms.get(name)
         return room if room is not None and room.epoch else None
 
-    def _let_go(self, room: Room, present: Present) -> None:
+    def _let_go(self, room: Room, node: str, present: Present) -> None:
         """A session is on another node now: what it was here is no more, and nobody is told that it left.
 
-        What is read, or told again, may be of the node that it came from.
+        What is read, or told again, may be of the node that it came from: the later coming counts.
+        Where it came to both at once, each hears of the other: the same one gives way on both, whatever clocks say.
         """
         for member in room.roster.here(present.id):
             session = member.connection.session
-            if session is not None and session.id == present.id and member.since < present.since:
+            earlier = (member.since, self._hub.broker.node_id) < (present.since, node)
+            if earlier and session is not None and session.id == present.id:
                 self._give_up(member)
 
     def _give_up(self, member: Member) -> None:

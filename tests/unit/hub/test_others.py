@@ -14,15 +14,13 @@ from hubbub.config import Config, Rooms
 from hubbub.hub import revocations
 from hubbub.hub.connection import Connection
 from hubbub.hub.identity import Identity
-from hubbub.hub.ports import Answer, Entry, Listener, Position, Present
+from hubbub.hub.ports import Entry, Listener, Position, Present
 from tests.unit.fakes import Bench, Said, heard, tape
-from tests.unit.hub.rooms import ask, client, joined, seqs, speaking
 
 
 class Shared(MemoryBroker):
     """A log that others use too: a test says what they do, and sees what they are told."""
 
-    shared = True
     listener: Listener
 
     def __init__(self, *args: Any) -> None:
@@ -56,8 +54,7 @@ class Node(Bench):
         self.broker._used["lobby"].ring.extend(1, [entry.payload for entry in entries], ())
         self.others.arrived("lobby", entries)
 
-    def come(self, *names: str, node: str = "b", quiet: bool = False, ago_ms: int = -1) -> None:
-        since = self.runtime.unix_ms() - ago_ms
+    def come(self, *names: str, node: str = "b", quiet: bool = False, since: int = 1) -> None:
         self.others.came("lobby", node, [Present(name, name, since, quiet) for name in names], ())
 
     def go(self, *names: str, node: str = "b") -> None:
@@ -229,7 +226,7 @@ def test_a_lost_session_that_comes_to_another_node_does_not_leave(node: Node) ->
     node.hub.lost(bob)
     node.runtime.settle()
     assert bob.session is not None
-    node.come(bob.session.id)
+    node.come(bob.session.id, since=node.runtime.unix_ms() + 1)
     node.tick(20)
     node.runtime.settle()
     assert [kind for kind, _, _ in counts(ada)] == ["user_joined"]
@@ -240,17 +237,29 @@ def test_a_session_that_is_connected_here_is_replaced_from_another_node(node: No
     bob = node.connect("")
     node.hub.join(bob, "lobby", "bob")
     assert bob.session is not None
-    node.come(bob.session.id)
+    node.come(bob.session.id, since=node.runtime.unix_ms() + 1)
     assert (bob.open, codes(bob)) == (False, [REPLACED])
     assert node.broker.comings[-1] == ([], [bob.session.id])
 
 
-def test_a_session_that_came_from_another_node_is_not_replaced_from_there(node: Node) -> None:
+def test_of_a_session_that_comes_to_two_nodes_at_once_one_connection_stays(node: Node) -> None:
     bob = node.connect("")
-    node.hub.join(bob, "lobby", "bob")
-    assert bob.session is not None
-    node.come(bob.session.id, ago_ms=1000)  # it is told again, or read
-    assert (bob.open, codes(bob)) == (True, [])
+    member = node.hub.join(bob, "lobby", "bob")
+    node.come(member.id, since=member.since - 1)
+    assert bob.open  # the other node hears of a later coming, and gives way
+    node.broker.node_id = "b" * 12
+    node.come(member.id, since=member.since, node="a" * 32)
+    assert bob.open
+    node.come(member.id, since=member.since, node="c" * 32)
+    assert codes(bob) == [REPLACED]
+
+
+def test_a_session_that_its_last_node_has_not_let_go_yet_is_not_replaced_by_it(node: Node) -> None:
+    bob = node.connect("")
+    member = node.hub.join(bob, "lobby", "bob")
+    left_behind = Present(member.id, "bob", member.since + 1, False)  # a clock that is ahead
+    node.others.everybody("lobby", {"b": [left_behind]})
+    assert (bob.open, member.room.count) == (True, 1)
 
 
 # One member for each user
@@ -295,30 +304,3 @@ def test_what_others_revoke_counts_here_at_once(node: Node) -> None:
     revoked = {"type": "revoked", "kind": "user", "subject": "ada", "at": 2000.0}
     node.others.arrived(revocations.ROOM, [Entry(1, 1, json.dumps(revoked).encode())])
     assert codes(ada) == [UNAUTHENTICATED]
-
-
-# Who comes from a node that was told earlier
-
-
-class Behind(Shared):
-    """A node that is told of what others have kept when it asks."""
-
-    def refresh(self, room: str, done: Answer[None]) -> None:
-        entries = [Entry(seq, 1, said(f"{seq}")) for seq in (1, 2, 3)]
-        self._used[room].ring.extend(1, [entry.payload for entry in entries], ())
-        self.listener.arrived(room, entries)
-        done(None)
-
-
-def test_a_position_that_this_node_does_not_know_yet_is_asked_for() -> None:
-    bench = speaking(broker=Behind)
-    epoch = joined(bench, "bob")[0].room.epoch
-    reply = ask(bench, client(bench), "join", room="lobby", username="ada", since={"epoch": epoch, "seq": 2})
-    assert (reply["recovered"], seqs(reply["messages"]), reply["seq"]) == (True, [3], 3)
-
-
-def test_a_position_that_nobody_knows_is_not_recovered() -> None:
-    bench = speaking(broker=Behind)
-    epoch = joined(bench, "bob")[0].room.epoch
-    reply = ask(bench, client(bench), "join", room="lobby", username="ada", since={"epoch": epoch, "seq": 4})
-    assert (reply["recovered"], reply["seq"]) == (False, 3)
