@@ -442,6 +442,18 @@ def test_a_log_that_came_back_shorter_begins_a_new_epoch(redis_server: RedisServ
     asyncio.run(check())
 
 
+def test_what_was_received_of_a_lost_log_is_not_received_of_the_next(redis_server: RedisServer) -> None:
+    async def check() -> None:
+        async with staged(redis_server.url) as stage:
+            one, two = await stage.node("r"), await stage.node("r")
+            await one.append(b"1", b"2")
+            redis_server.ask("HSET", one.broker._rooms["r"].keys[0], "epoch", "another")  # as another node begins it
+            assert await one.ask(one.broker.acknowledge, "r", "user:ada", "ada", 2) == 0
+            assert await two.ask(two.broker.acknowledged, "r", "user:ada") is None
+
+    asyncio.run(check())
+
+
 def test_a_redis_that_comes_back_with_its_log_has_lost_nothing(own_server: RedisServer) -> None:
     async def check() -> None:
         async with staged(own_server.url) as stage:

@@ -1,6 +1,7 @@
 -- Moves a reader's cursor, never back; answers with where it is. ARGV: 6 the reader, 7 the name, 8 the number, 9 the
 -- most readers. A cursor is its number, a space, and the name.
-local reader, name, at = ARGV[6], ARGV[7], math.min(tonumber(ARGV[8]), seq)
+-- A number of another epoch than the log's says nothing about this one.
+local reader, name, at = ARGV[6], ARGV[7], epoch == ARGV[1] and math.min(tonumber(ARGV[8]), seq) or -1
 local cursor = redis.call('HGET', KEYS[4], reader)
 local stored = -1
 if cursor then
