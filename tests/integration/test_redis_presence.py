@@ -324,3 +324,23 @@ def test_what_changed_while_a_node_was_cut_off_is_known_when_it_is_back(redis_se
             await two.until(lambda: two.names() == ["cid"])
 
     asyncio.run(check())
+
+
+def test_who_left_a_room_for_good_while_a_node_was_cut_off_is_not_there_for_ever(redis_server: RedisServer) -> None:
+    async def check() -> None:
+        async with staged(redis_server.url) as stage:
+            proxy = await stage.proxy()
+            one, two = await stage.node("r", proxy=proxy), await stage.node("r")
+            come(one, "ada")
+            await two.until(lambda: two.names() == ["ada"])
+            proxy.hold()
+            proxy.cut()
+            await one.until_ready(False)
+            with pytest.raises(BrokerError):
+                await one.append(b"fails once nothing waits for Redis any more")
+            go(one, "ada")
+            one.broker.close("r")
+            proxy.release()
+            await two.until(lambda: two.names() == [])
+
+    asyncio.run(check())

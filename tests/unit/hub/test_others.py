@@ -21,6 +21,7 @@ from tests.unit.fakes import Bench, Said, heard, tape
 class Shared(MemoryBroker):
     """A log that others use too: a test says what they do, and sees what they are told."""
 
+    shared = True
     listener: Listener
 
     def __init__(self, *args: Any) -> None:
