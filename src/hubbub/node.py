@@ -250,7 +250,7 @@ class Node:
             ways,
             choose_origins(auth, ways),
             choose_proxies(auth),
-            Tickets(auth.ticket_seconds),
+            Tickets(auth.ticket_seconds, hub.broker),
             local=not auth.auth and self._app.authenticator is None,
             token_in_query=auth.token_in_query,
             knock=lambda address: hub.admission.knock(address, self._runtime.monotonic()),

@@ -388,6 +388,22 @@ def test_whatever_becomes_of_the_connections_all_is_told_once_and_in_order(
     asyncio.run(check())
 
 
+# Notes
+
+
+def test_what_is_noted_is_taken_once_and_by_one_node(redis_server: RedisServer) -> None:
+    async def check() -> None:
+        async with staged(redis_server.url) as stage:
+            one, two = await stage.node("r"), await stage.node("r")
+            one.broker.note("ticket", b"ann", 60)
+            assert await one.ask(one.broker.noted, "ticket") == b"ann"
+            taken = await asyncio.gather(*[node.ask(node.broker.take, "ticket") for node in (one, two)])
+            assert sorted(taken) == [b"", b"ann"]
+            assert await two.ask(two.broker.noted, "ticket") == b""
+
+    asyncio.run(check())
+
+
 # Logs that are lost
 
 

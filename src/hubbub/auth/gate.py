@@ -187,7 +187,7 @@ class Gate:
             HandshakeError: 401: nobody's; 503: nobody can say now.
         """
         if credentials.ticket:
-            return self.tickets.redeem(credentials.ticket)
+            return await self.tickets.take(credentials.ticket)
         for way in self._ways:
             identity = await way.authenticate(credentials)
             if identity is not None:

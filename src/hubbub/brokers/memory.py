@@ -88,6 +88,9 @@ class MemoryBroker:
     def noted(self, key: str, done: Answer[bytes]) -> None:
         done(b"")
 
+    def take(self, key: str, done: Answer[bytes]) -> None:
+        done(b"")
+
     def come(self, room: str, entered: Sequence[Present], left: Sequence[str]) -> None:
         """There are no other nodes."""
 

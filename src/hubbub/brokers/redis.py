@@ -170,8 +170,14 @@ class RedisBroker:
         self._routes.link_of(name).call(Call(parts, _nobody, slot=name))
 
     def noted(self, key: str, done: Answer[bytes]) -> None:
+        self._get(b"GET", key, done)
+
+    def take(self, key: str, done: Answer[bytes]) -> None:
+        self._get(b"GETDEL", key, done)
+
+    def _get(self, verb: bytes, key: str, done: Answer[bytes]) -> None:
         name = self._note(key)
-        call = Call([b"GET", name], lambda reply: done(b"" if reply is None else reply), slot=name)
+        call = Call([verb, name], lambda reply: done(b"" if reply is None else reply), slot=name)
         self._routes.link_of(name).call(call)
 
     def _note(self, key: str) -> bytes:

@@ -139,6 +139,9 @@ class SqliteBroker:
     def noted(self, key: str, done: Answer[bytes]) -> None:
         done(b"")
 
+    def take(self, key: str, done: Answer[bytes]) -> None:
+        done(b"")
+
     def come(self, room: str, entered: Sequence[Present], left: Sequence[str]) -> None:
         """There are no other nodes."""
 

@@ -393,6 +393,10 @@ class Broker(Protocol):
         """Answers with what was noted last, empty where there is nothing."""
         ...
 
+    def take(self, key: str, done: Answer[bytes]) -> None:
+        """As `noted`, and notes nothing in its place: of all nodes that ask, one gets the value."""
+        ...
+
     async def stop(self) -> None:
         """Keeps and answers what was appended, and lets go of what the broker holds open. Nothing is called after."""
         ...

@@ -106,7 +106,7 @@ class Room:
         error = answer if isinstance(answer, BrokerError) else None
         if not isinstance(answer, BrokerError):
             self.epoch, self.head = answer
-            if self._is_shared:
+            if self._is_shared():
                 self._hub.broker.come(self.name, self.roster.presents(), ())
         for opened in openers:
             opened(error)
@@ -128,7 +128,6 @@ class Room:
         else:
             callback(None)
 
-    @property
     def _is_shared(self) -> bool:
         """Whether other nodes may be told what happens here."""
         return bool(self.epoch) and self._hub.broker.shared
@@ -169,7 +168,7 @@ class Room:
             fresh = self.roster.enter(member)
             if fresh and member.announced:
                 self._announce_join(member.username)
-            if self._is_shared:
+            if self._is_shared():
                 self._hub.broker.come(self.name, (member.present,), ())
         self.members[member] = None
         self.place(member, after)
@@ -218,7 +217,7 @@ class Room:
             last = self.roster.leave(member)
             if last and member.announced:
                 self._announce_leave(member.username)
-            if self._is_shared and not self.roster.here(member.id):
+            if self._is_shared() and not self.roster.here(member.id):
                 self._hub.broker.come(self.name, (), (member.id,))
 
     def _announce_join(self, username: str) -> None:
@@ -342,7 +341,7 @@ class Room:
         self._pending, self._newcomers = [], {}
         self._flights.append(flight)
         drafts = [publication for publication in flight.publications if publication.keep]
-        if len(drafts) < len(flight.publications) and self._is_shared:
+        if len(drafts) < len(flight.publications) and self._is_shared():
             self._tell(flight.publications)
         if not drafts:
             flight.answered(NOTHING)

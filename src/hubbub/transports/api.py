@@ -60,7 +60,7 @@ class TicketRoute:
         if not visitor.identity.user:
             raise HandshakeError(401, "credentials are required", CHALLENGE)
         self._hub.standing.check(visitor.identity)
-        ticket = self._gate.tickets.issue(visitor.identity)
+        ticket = await self._gate.tickets.give(visitor.identity)
         return 200, {"ticket": ticket, "expiresIn": int(self._hub.config.auth.ticket_seconds)}
 
     def _cross_origin(self, scope: Scope) -> Headers:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from itertools import count
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hubbub.auth.tickets import MOST_PER_USER, Tickets
-from hubbub.errors import HandshakeError
-from hubbub.hub.identity import Identity
+from hubbub.brokers.memory import MemoryBroker
+from hubbub.errors import BrokerError, HandshakeError
+from hubbub.hub.identity import Grants, Identity
+from hubbub.hub.ports import Answer, Retention
 
 SECONDS = 30.0
 ANN, BOB = Identity(user="ann"), Identity(user="bob")
@@ -165,6 +169,97 @@ def test_users_without_tickets_are_not_remembered(tickets: Tickets, clock: Clock
     clock.time += SECONDS
     refused(tickets, tickets.issue(BOB)[::-1])
     assert "ann" not in repr(vars(tickets))
+
+
+# Several nodes
+
+
+class Shared(MemoryBroker):
+    """What nodes find of each other; `away` when it cannot be asked, `full` when it takes nothing."""
+
+    shared = True
+    away = full = False
+
+    def __init__(self) -> None:
+        super().__init__(lambda: "epoch", lambda room: Retention(1, 0, 0), 1, lambda: 1)
+        self.notes: dict[str, bytes] = {}
+
+    def note(self, key: str, value: bytes, seconds: float) -> None:
+        if not self.full:
+            self.notes[key] = value
+
+    def noted(self, key: str, done: Answer[bytes]) -> None:
+        done(BrokerError("away") if self.away else self.notes.get(key, b""))
+
+    def take(self, key: str, done: Answer[bytes]) -> None:
+        done(BrokerError("away") if self.away else self.notes.pop(key, b""))
+
+
+@pytest.fixture
+def shared() -> Shared:
+    return Shared()
+
+
+@pytest.fixture
+def nodes(shared: Shared, clock: Clock) -> tuple[Tickets, Tickets]:
+    return Tickets(SECONDS, shared, now=clock), Tickets(SECONDS, shared, now=clock)
+
+
+def give(tickets: Tickets, identity: Identity) -> str:
+    return asyncio.run(tickets.give(identity))
+
+
+def take(tickets: Tickets, ticket: str) -> Identity | int:
+    """Who it was issued to, or the status of the refusal."""
+    try:
+        return asyncio.run(tickets.take(ticket))
+    except HandshakeError as error:
+        return error.status
+
+
+def test_a_ticket_counts_once_on_whichever_node(nodes: tuple[Tickets, Tickets]) -> None:
+    for first, second in (nodes, nodes[::-1]):
+        ticket = give(nodes[0], ANN)
+        found = take(first, ticket)
+        assert isinstance(found, Identity)
+        assert found.user == "ann"
+        assert [take(second, ticket), take(first, ticket)] == [401, 401]
+
+
+def test_another_node_knows_all_of_who_it_was_issued_to(nodes: tuple[Tickets, Tickets]) -> None:
+    grants = Grants((("lobby-*", frozenset(("join", "ack"))),))
+    claims = {"sub": "ann", "aud": ["a", "b"], "nested": {"n": 1.5}}
+    ann = Identity(user="ann", name="Ann", token="t", issued=1.0, expires=2.5, grants=grants, claims=claims)
+    found = take(nodes[1], give(nodes[0], ann))
+    assert isinstance(found, Identity)
+    assert msgspec.structs.asdict(found) == msgspec.structs.asdict(ann)
+
+
+def test_what_other_nodes_can_read_is_not_the_ticket(nodes: tuple[Tickets, Tickets], shared: Shared) -> None:
+    ticket = give(nodes[0], ANN)
+    assert ticket not in repr(shared.notes)
+
+
+@pytest.mark.parametrize("identity", [ANN, Identity(user="ann", claims={"n": object()}), Identity(user="\ud800")])
+def test_a_ticket_that_other_nodes_cannot_know_is_not_given(
+    nodes: tuple[Tickets, Tickets], shared: Shared, identity: Identity
+) -> None:
+    shared.full = identity is ANN
+    with pytest.raises(HandshakeError) as caught:
+        give(nodes[0], identity)
+    assert (caught.value.status, len(nodes[0])) == (503, 0)
+
+
+def test_without_the_others_nobody_can_say_whose_a_ticket_is(nodes: tuple[Tickets, Tickets], shared: Shared) -> None:
+    ticket = give(nodes[0], ANN)
+    shared.away = True
+    assert [take(tickets, ticket) for tickets in nodes] == [503, 503]
+
+
+def test_what_is_noted_in_another_form_is_nobody(nodes: tuple[Tickets, Tickets], shared: Shared) -> None:
+    ticket = give(nodes[0], ANN)
+    shared.notes = dict.fromkeys(shared.notes, b"\xc1")
+    assert take(nodes[1], ticket) == 401
 
 
 # Anything at all
