@@ -219,11 +219,12 @@ def status_with_a_ticket(proxy: Proxy, peers: ExitStack, token: str) -> int:
     return int(using.socket.recv(65536).split(b" ", 2)[1])
 
 
+@pytest.mark.parametrize("sticky", [False, True])
 @pytest.mark.parametrize("name", PROXIES)
-def test_with_stickiness_a_ticket_is_used_where_it_was_given(
-    name: str, pair: Pair, peers: ExitStack, files: Files, tmp_path: Path
+def test_a_ticket_counts_on_whichever_node_it_is_used(
+    name: str, sticky: bool, pair: Pair, peers: ExitStack, files: Files, tmp_path: Path
 ) -> None:
-    with proxied(name, tmp_path, pair.nodes, files, STICKY[name]) as proxy:
+    with proxied(name, tmp_path, pair.nodes, files, STICKY[name] if sticky else {}) as proxy:
         assert [status_with_a_ticket(proxy, peers, pair.issuer.token()) for _ in range(4)] == [101] * 4
         peers.close()
 
