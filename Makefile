@@ -9,7 +9,7 @@ UNPACK := rm -rf build/proxies build/packages && mkdir -p build/proxies build/pa
 	&& find build/packages -name '*.deb' -exec dpkg-deb -x {} build/proxies \;
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup serve test nightly check conformance bench lock format clean browser proxies redis node systemd jitter kill faults fuzz siege
+.PHONY: help setup serve test nightly check conformance bench lock format clean browser proxies redis node systemd jitter kill faults rolling fuzz siege
 
 help:
 	@echo "make serve        install into .venv and serve the chat on http://127.0.0.1:8080"
@@ -22,6 +22,7 @@ help:
 	@echo "make siege        500 honest clients while 1,000 attackers do all that is forbidden: is anything lost, or late?"
 	@echo "make kill         kill -9 under load, 100 times: is anything lost that was acknowledged?"
 	@echo "make faults       nodes on one Redis under load while one thing after the other fails: is anything lost?"
+	@echo "make rolling      three nodes with 5,000 clients are restarted one after the other: who is back when?"
 	@echo "make fuzz         each target of tests/fuzz for 10 minutes (FUZZ_SECONDS=600); what fails is kept in build/fuzz/"
 	@echo "make lock         pin the newest dependencies"
 	@echo "make format       format the code"
@@ -98,6 +99,9 @@ kill: $(VENV)/.dev
 
 faults: $(VENV)/.dev redis
 	PYTHONPATH=. $(BIN)/python benchmarks/faults.py --output build/faults.json
+
+rolling: $(VENV)/.dev redis
+	PYTHONPATH=. $(BIN)/python benchmarks/rolling.py --output build/rolling.json
 
 fuzz: $(VENV)/.dev
 	@mkdir -p build/fuzz; failed=0; for target in frames handshake messages; do \
