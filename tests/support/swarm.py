@@ -55,6 +55,8 @@ class Swarm:
         others = self.rooms.setdefault(room, [])
         first = len(others) % len(self._ports)
         ports = [*self._ports[first:], *self._ports[:first]]
+        if len(others) // len(ports) % 2:  # where one goes on from there is another node for some than for others
+            ports[1:] = ports[:0:-1]
         others.append(self.client_type(ports, name, room, self.history.client(name), forgetful=self._forgetful))
 
     def add_reader(self, room: str) -> None:
