@@ -9,7 +9,7 @@ UNPACK := rm -rf build/proxies build/packages && mkdir -p build/proxies build/pa
 	&& find build/packages -name '*.deb' -exec dpkg-deb -x {} build/proxies \;
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup serve test nightly check conformance bench lock format clean browser proxies redis node systemd jitter kill faults rolling fuzz siege
+.PHONY: help setup serve test nightly check conformance bench nodes lock format clean browser proxies redis node systemd jitter kill faults rolling fuzz siege
 
 help:
 	@echo "make serve        install into .venv and serve the chat on http://127.0.0.1:8080"
@@ -18,6 +18,7 @@ help:
 	@echo "make check        linters, types, generated files"
 	@echo "make conformance  the Autobahn TestSuite (needs a Python 2.7); report in build/autobahn/"
 	@echo "make bench        the benchmarks; table in build/bench/RESULTS.md"
+	@echo "make nodes        P9: two nodes and a Redis, beside Socket.IO's; table in build/bench/NODES.md"
 	@echo "make jitter       1,000 clients whose connections are reset for a minute: is anything lost?"
 	@echo "make siege        500 honest clients while 1,000 attackers do all that is forbidden: is anything lost, or late?"
 	@echo "make kill         kill -9 under load, 100 times: is anything lost that was acknowledged?"
@@ -89,6 +90,10 @@ conformance: $(VENV)/.dev
 
 bench:
 	$(PYTHON) benchmarks/bench.py --python "$$(command -v $(PYTHON))" --output build/bench/RESULTS.md
+
+nodes: redis
+	@mkdir -p build/bench
+	$(PYTHON) benchmarks/nodes.py --python "$$(command -v $(PYTHON))" > build/bench/NODES.md
 
 jitter: $(VENV)/.dev redis
 	PYTHONPATH=. $(BIN)/python benchmarks/jitter.py --output build/jitter.json

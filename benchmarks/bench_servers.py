@@ -7,6 +7,7 @@ import contextlib
 import hmac
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -165,11 +166,12 @@ def on_core(core: int) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that nobody listens on, below those that outgoing connections take by themselves."""
+    for port in random.sample(range(10_000, 30_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise Unavailable("no free port")
 
 
 def await_port(process: subprocess.Popen[bytes], port: int, name: str) -> None:

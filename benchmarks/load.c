@@ -18,7 +18,8 @@ static const char usage[] =
     "  stall  [--idle 5000] [--room 10000] [--churn 50] [--probe-ms 2]   the longest stall, seen from outside\n"
     "  slow   [--clients 1000] [--stalled 10] [--pairs 3] [--limit 262144] [--rate 0]   members that never read; rate 0: half the load\n"
     "  replay [--clients 10000] [--events 50] [--seats 1001]   all reconnect at once and each missed so many events\n"
-    "  lone   [--every-ms 20]                        one message at a time to an idle server\n";
+    "  lone   [--every-ms 20]                        one message at a time to an idle server\n"
+    "  nodes  [--clients 100] [--rooms 1] [--inflight 64] [--rate 0] [--second-port P] [--redis P] [--socketio]   rooms on two nodes\n";
 
 struct scenario {
     const char *name;
@@ -35,7 +36,8 @@ static const struct scenario scenarios[] = {{"fanout", run_fanout, 5, 1000, 1},
                                             {"stall", run_stall, 20, 0, 0},
                                             {"slow", run_slow, 5, 1000, 1},
                                             {"replay", run_replay, 1, 10000, 1},
-                                            {"lone", run_lone, 25, 1, 1}};
+                                            {"lone", run_lone, 25, 1, 1},
+                                            {"nodes", run_nodes, 5, 100, 1}};
 
 static const struct scenario *find_scenario(const char *name) {
     for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
@@ -75,7 +77,8 @@ static const struct option long_options[] = {
     {"seconds", 1, 0, 's'},  {"warmup", 1, 0, 'w'},  {"clients", 1, 0, 'c'}, {"inflight", 1, 0, 'f'}, {"rooms", 1, 0, 'r'},
     {"size", 1, 0, 'z'},     {"idle", 1, 0, 'd'},    {"room", 1, 0, 'R'},  {"churn", 1, 0, 'u'},    {"connecting", 1, 0, 'g'},
     {"probe-ms", 1, 0, 'm'}, {"stalled", 1, 0, 'S'},  {"pairs", 1, 0, 'A'},  {"limit", 1, 0, 'l'},    {"rate", 1, 0, 't'},
-    {"events", 1, 0, 'e'},   {"every-ms", 1, 0, 'E'}, {"seats", 1, 0, 'T'},    {0, 0, 0, 0}};
+    {"events", 1, 0, 'e'},   {"every-ms", 1, 0, 'E'}, {"seats", 1, 0, 'T'},    {"second-port", 1, 0, '2'},
+    {"redis", 1, 0, 'D'},    {"socketio", 0, 0, 'o'}, {0, 0, 0, 0}};
 
 static void set_option(struct options *options, int *port, int letter) {
     switch (letter) {
@@ -98,9 +101,12 @@ static void set_option(struct options *options, int *port, int letter) {
     case 'S': options->stalled = (int)number(optarg, 1, 500); break;
     case 'A': options->pairs = (int)number(optarg, 1, 100); break;
     case 'l': options->limit_bytes = (uint64_t)number(optarg, 1, 1 << 28); break;
-    case 't': options->rate = number(optarg, 0, 10000); break;
+    case 't': options->rate = number(optarg, 0, 200000); break;
     case 'e': options->events = (int)number(optarg, 1, 500); break;
     case 'T': options->seats = (int)number(optarg, 0, 2000); break;
+    case '2': options->second_port = (int)number(optarg, 1, 65535); break;
+    case 'D': options->redis_port = (int)number(optarg, 1, 65535); break;
+    case 'o': options->socketio = true; break;
     case 'E': options->every_ms = number(optarg, 1, 10000); break;
     default: fputs(usage, stderr); exit(2);
     }

@@ -20,6 +20,8 @@ struct options {
     struct sockaddr_in address;
     int pids[MAX_PIDS];
     int pid_count;
+    int second_port, redis_port; /* of the scenario nodes; 0 where there is none */
+    bool socketio;               /* frames of Socket.IO 4 in place of the chat protocol */
     int clients, inflight, rooms, size, idle, room, churn, connecting, stalled, pairs, events, seats;
     double seconds, warmup_seconds, probe_ms, every_ms, rate;
     uint64_t limit_bytes;
@@ -41,6 +43,7 @@ struct histogram {
 
 double now_seconds(void);
 uint64_t now_ns(void);
+double process_cpu_seconds(int pid);
 void measure(const struct options *options, struct snapshot *out);
 void histogram_add(struct histogram *histogram, uint64_t nanoseconds);
 double histogram_ms(const struct histogram *histogram, double quantile);
@@ -109,13 +112,14 @@ struct result {
     struct snapshot begin, end;
     uint64_t messages, deliveries;
     const struct histogram *latency; /* NULL: none is reported */
-    char extra[1024];                /* further JSON members, each with a leading comma */
+    char extra[1536];                /* further JSON members, each with a leading comma */
 };
 
 void connect_range(int first, int count, const char *room_format, int per_room);
 void disconnect_range(int first, int count);
 void check_answers(void);
 void turn_until(double deadline_s);
+void turn_until_ns(uint64_t due_ns);
 void settle(double quiet_s);
 void chat_text(char out[TEXT_BYTES + 64], int index);
 void run_fanout(const struct options *options, struct result *result);
@@ -126,5 +130,6 @@ void run_stall(const struct options *options, struct result *result);
 void run_slow(const struct options *options, struct result *result);
 void run_replay(const struct options *options, struct result *result);
 void run_lone(const struct options *options, struct result *result);
+void run_nodes(const struct options *options, struct result *result);
 
 #endif

@@ -32,7 +32,7 @@ uint64_t now_ns(void) {
 double now_seconds(void) { return clock_seconds(CLOCK_MONOTONIC); }
 
 /* The process CPU clock counts nanoseconds over all threads, those that have ended included; /proc/PID/stat counts 10 ms. */
-static double process_cpu_seconds(int pid) {
+double process_cpu_seconds(int pid) {
     clockid_t clock;
     if (clock_getcpuclockid(pid, &clock) != 0) fail("no process %d to measure", pid);
     return clock_seconds(clock);

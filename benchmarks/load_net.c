@@ -185,8 +185,12 @@ static bool is_message(const uint8_t *payload, size_t size) {
 
 static void send_join(int index) {
     char join[512];
-    snprintf(join, sizeof join, "{\"type\":\"join\",\"room\":\"%s\",\"username\":\"u%d\"%s}", net.clients[index].room, index,
-             net.join_fields);
+    const char *format = net.options->socketio ? "42[\"join\",{\"room\":\"%s\",\"username\":\"u%d\"%s}]"
+                                               : "{\"type\":\"join\",\"room\":\"%s\",\"username\":\"u%d\"%s}";
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    snprintf(join, sizeof join, format, net.clients[index].room, index, net.join_fields);
+#pragma GCC diagnostic pop
     net_send_text(index, join);
 }
 
@@ -211,13 +215,29 @@ static void on_control_text(int index, const uint8_t *payload, size_t size) {
     }
 }
 
-static void on_text(int index, const uint8_t *payload, size_t size) {
-    if (!is_message(payload, size)) {
-        on_control_text(index, payload, size);
-        return;
-    }
+static void on_chat_message(int index, const uint8_t *payload, size_t size) {
     net.deliveries++;
     if (net.hooks.on_message != NULL) net.hooks.on_message(index, payload, size);
+}
+
+static bool begins(const uint8_t *payload, size_t size, const char *with) {
+    return size >= strlen(with) && memcmp(payload, with, strlen(with)) == 0;
+}
+
+/* Engine.IO 4: 0 open, 2 ping, 3 pong, 4 a packet of Socket.IO, of which 40 connects and 42 is an event. */
+static void on_socketio_text(int index, const uint8_t *payload, size_t size) {
+    if (begins(payload, size, "42[\"message\",")) on_chat_message(index, payload, size);
+    else if (begins(payload, size, "42[\"room_info\",")) on_room_info(index, payload, size);
+    else if (begins(payload, size, "0")) net_send_text(index, "40");
+    else if (begins(payload, size, "40")) send_join(index);
+    else if (begins(payload, size, "2")) net_send_text(index, "3");
+    else fail("client %d got %.*s", index, (int)(size < 200 ? size : 200), (const char *)payload);
+}
+
+static void on_text(int index, const uint8_t *payload, size_t size) {
+    if (net.options->socketio) on_socketio_text(index, payload, size);
+    else if (is_message(payload, size)) on_chat_message(index, payload, size);
+    else on_control_text(index, payload, size);
 }
 
 static void on_server_close(int index, const uint8_t *payload, size_t size) {

@@ -56,6 +56,14 @@ void turn_until(double deadline_s) {
     }
 }
 
+/* Turns until then, to a fraction of a millisecond. */
+void turn_until_ns(uint64_t due_ns) {
+    for (uint64_t now = now_ns(); now < due_ns; now = now_ns()) {
+        uint64_t left_ms = (due_ns - now) / 1000000;
+        net_turn(left_ms > 1 ? (int)left_ms - 1 : 0);
+    }
+}
+
 /* Until the server has said nothing for `quiet_s`: presence events of the joins are still on their way. */
 void settle(double quiet_s) {
     double deadline_s = now_seconds() + SETTLE_SECONDS;

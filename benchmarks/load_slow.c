@@ -74,14 +74,6 @@ static double half_of_full_rate(void) {
     return rate;
 }
 
-/* Turns until then, to a fraction of a millisecond. */
-static void turn_until_ns(uint64_t due_ns) {
-    for (uint64_t now = now_ns(); now < due_ns; now = now_ns()) {
-        uint64_t left_ms = (due_ns - now) / 1000000;
-        net_turn(left_ms > 1 ? (int)left_ms - 1 : 0);
-    }
-}
-
 /* Open loop: a message leaves when it is due, and its time counts from then, however late the earlier ones are. */
 static void drive(double rate, double seconds) {
     uint64_t begin_ns = now_ns(), due_ns = begin_ns;
