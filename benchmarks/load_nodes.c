@@ -171,5 +171,7 @@ void run_nodes(const struct options *options, struct result *result) {
     result->deliveries = nodes.delivered - delivered;
     result->latency = &nodes.all;
     end = count_calls(options);
+    nodes.closed_loop = nodes.timed = false;
+    await_completed(); /* or they would come to who joins these rooms next */
     describe(options, &quiet, &begin, &end, cpu_s, result);
 }

@@ -155,7 +155,7 @@ def measure(fleet: Fleet, shape: tuple[str, ...], seconds: float) -> dict[str, d
         found["idle"] = load(fleet, where, shape, seconds, IDLE_RATE)
     with one_node(fleet) as where:
         found["half alone"] = load(fleet, where, shape, seconds, rate)
-        found["idle alone"] = load(fleet, where, shape, seconds, IDLE_RATE)
+        found["equal alone"] = load(fleet, where, shape, seconds, EQUAL_RATE)
     for part in ("half", "equal", "idle"):  # without the signs of life, which come without messages as well
         for figure in ("scripts", "publications"):
             per_s = found[part][f"{figure}_per_message"] * found[part]["messages_per_s"] - full[f"quiet_{figure}_per_s"]
