@@ -57,7 +57,7 @@ class Fleet:
 
 
 PEER_PYTHON = (str(BUILD / "venv/bin/python"), str(HERE / "peers/socketio_server.py"), "PORT")
-PEER_NODE = ("node", str(BUILD / "socketio/server.js"), "PORT")
+PEER_NODE = ("node", str(BUILD / "node_socketio/server.js"), "PORT")
 FLEETS = (
     Fleet(
         "hubbub",
@@ -189,7 +189,7 @@ def prepare(fleet: Fleet, python: str) -> None:
     elif fleet.name == "python":
         install_python("venv", HERE / "peers/requirements.txt", python)
     else:
-        install_node_peer("socketio")
+        install_node_peer("node_socketio")
 
 
 # The report

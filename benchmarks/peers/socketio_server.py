@@ -11,7 +11,6 @@ manager = socketio.AsyncRedisManager(f"redis://127.0.0.1:{sys.argv[2]}") if len(
 server = socketio.AsyncServer(async_mode="asgi", transports=["websocket"], client_manager=manager)
 
 
-@server.event
 async def join(sid: str, data: dict[str, object]) -> None:
     room, username = data.get("room"), data.get("username")
     if not isinstance(room, str) or not isinstance(username, str):
@@ -21,7 +20,6 @@ async def join(sid: str, data: dict[str, object]) -> None:
     await server.emit("room_info", {"room": room}, to=sid)
 
 
-@server.event
 async def message(sid: str, data: dict[str, object]) -> None:
     session, text = await server.get_session(sid), data.get("text")
     if "room" not in session or not isinstance(text, str) or len(text) > 2000:
@@ -29,6 +27,9 @@ async def message(sid: str, data: dict[str, object]) -> None:
     event = {"username": session["username"], "text": text, "messageId": str(uuid.uuid4())}
     await server.emit("message", event | {"timestamp": int(time.time() * 1000)}, room=session["room"])
 
+
+server.on("join", join)
+server.on("message", message)
 
 if __name__ == "__main__":
     uvicorn.run(
