@@ -24,6 +24,8 @@ STEADY_SECONDS: Final = 3.0
 """After Redis was away nobody's lease counts as run out for so long: the others must have come back as well."""
 REAPING_MS: Final = 5_000
 """How long the node that takes over a dead one has, before another one may."""
+MAX_MEANWHILE: Final = 1000
+"""Changes of a room that are held while it is read; beyond, it is read again."""
 NAMES: Final = ("come", "roster", "lease", "nodes", "reap")
 NODE_BYTES: Final = 16
 LEAVING: Final = b"!"
@@ -39,14 +41,17 @@ class Crowd:
         number: of the last change that was heard; -1 until all have been read.
         heard: the highest number that was heard since all were read.
         highest: what the number had come to before; a lower one says that Redis has lost who was there.
+        meanwhile: the node and the change of what was heard since it was asked: in a room that many come to, there is
+            always some, and to ask again for each would never end.
     """
 
-    __slots__ = ("asking", "heard", "here", "highest", "number", "touched")
+    __slots__ = ("asking", "heard", "here", "highest", "meanwhile", "number", "touched")
 
     def __init__(self) -> None:
         self.here: dict[str, Present] = {}
         self.touched: dict[str, bool] = {}
         self.number = self.heard = self.highest = -1
+        self.meanwhile: list[tuple[bytes, bus.Change]] = []
         self.asking = False
 
 
@@ -153,6 +158,7 @@ class Presence:
             crowd.asking = True
             crowd.highest = max(crowd.highest, crowd.number, crowd.heard)
             crowd.number = crowd.heard = -1
+            crowd.meanwhile = []
             self._run("roster", _key(room), (), lambda reply: self._read(room, crowd, reply))
 
     def heard(self, room: Room, envelope: bus.Envelope) -> None:
@@ -166,14 +172,20 @@ class Presence:
         if crowd is None:
             return
         crowd.heard = max(crowd.heard, change.number)
-        if crowd.number < 0 or change.number <= crowd.number:
+        if crowd.number >= 0:
+            self._take(room, crowd, envelope.node, change)
+        elif len(crowd.meanwhile) < MAX_MEANWHILE:
+            crowd.meanwhile.append((envelope.node, change))
+
+    def _take(self, room: Room, crowd: Crowd, node: bytes, change: bus.Change) -> None:
+        if change.number <= crowd.number:
             return
         if change.number != crowd.number + 1 or change.too_large:
             self.ask(room)
             return
         crowd.number = change.number
-        if envelope.node != self._node and self.listener is not None:
-            self.listener.came(room.name, envelope.node.hex(), change.entered, change.left)
+        if node != self._node and self.listener is not None:
+            self.listener.came(room.name, node.hex(), change.entered, change.left)
         elif any(id in crowd.here for id in change.left):  # we were taken for dead
             self._repair(room, crowd, {id for id in crowd.here if id not in change.left})
 
@@ -195,6 +207,10 @@ class Presence:
         crowd.highest = -1
         if self.listener is not None:
             self._say_who(room, {node.hex(): presents for node, presents in everybody.items()}, self.listener)
+        meanwhile, crowd.meanwhile = crowd.meanwhile, []
+        for node, change in meanwhile:
+            if not crowd.asking:
+                self._take(room, crowd, node, change)
         if crowd.heard > crowd.number:
             self.ask(room)
 
