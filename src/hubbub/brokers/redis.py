@@ -327,6 +327,7 @@ class RedisBroker:
         if room.epoch:  # it has moved here; without a connection it is looked at when there is one
             if error is None:
                 self._check(room)
+                self._presence.ask(room)
         elif error is not None:
             self._opened(room, error)
         elif not room.busy:
