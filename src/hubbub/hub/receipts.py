@@ -55,7 +55,7 @@ def again(item: Item) -> Item:
 
 
 class Receipts:
-    """The receipts of one room, of events published on this node since it started.
+    """The receipts of one room: of those who are on this node, for events since it started.
 
     Attributes:
         confirmed: the seqs of the last confirmed events in the log; None while nobody has looked.

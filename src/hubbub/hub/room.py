@@ -409,6 +409,8 @@ class Room:
 
     def arrived(self, entries: Sequence[Entry]) -> None:
         """Delivers what others have kept behind the head."""
+        if any(entry.payload.endswith(CONFIRM) for entry in entries):
+            self.receipts.prepare(self, self._hub)
         batch = Batch([self.item(entry.seq, entry.payload) for entry in entries])
         before, self.head = self.head, entries[-1].seq
         self._deliver(batch, NOBODY, before)

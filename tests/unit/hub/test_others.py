@@ -11,10 +11,12 @@ import pytest
 from hubbub.brokers.memory import MemoryBroker
 from hubbub.codes import REPLACED, TRY_AGAIN_LATER, UNAUTHENTICATED
 from hubbub.config import Config, Rooms
+from hubbub.errors import BrokerError
 from hubbub.hub import revocations
 from hubbub.hub.connection import Connection
 from hubbub.hub.identity import Identity
 from hubbub.hub.ports import Entry, Listener, Position, Present
+from hubbub.hub.publication import CONFIRM
 from tests.unit.fakes import Bench, Said, heard, tape
 
 
@@ -215,6 +217,21 @@ def test_nobody_is_remembered_of_a_room_that_was_closed(node: Node) -> None:
     node.hub.lost(ada)
     node.runtime.settle()
     assert (room.epoch, room.count) == ("", 0)
+
+
+# Receipts
+
+
+def test_who_never_acknowledged_is_stored_before_others_confirmed_events_reach_it(node: Node) -> None:
+    node.join("lobby", "ada")
+    bob = node.connect("")
+    member = node.hub.join(bob, "lobby", "bob")
+    node.keep("plain")
+    stored: list[int | BrokerError | None] = []
+    node.broker.acknowledged("lobby", member.key, stored.append)
+    node.others.arrived("lobby", [Entry(2, 1, said("news")[:-1] + CONFIRM)])
+    node.broker.acknowledged("lobby", member.key, stored.append)
+    assert stored == [None, 0]
 
 
 # Sessions
