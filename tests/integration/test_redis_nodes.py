@@ -88,6 +88,18 @@ def test_what_is_not_kept_is_passed_on_in_its_order(redis_server: RedisServer) -
     asyncio.run(check())
 
 
+def test_what_is_not_kept_is_passed_on_however_much_of_it_there_is(redis_server: RedisServer) -> None:
+    async def check() -> None:
+        async with staged(redis_server.url) as stage:
+            one, two = await stage.node("r"), await stage.node("r")
+            said = [bytes(1 << 16)] * 100
+            one.broker.tell("r", said)
+            await two.until(lambda: two.heard.get("r") == said)
+            assert two.drops == 0
+
+    asyncio.run(check())
+
+
 def test_a_repeat_is_known_whichever_node_it_comes_to(redis_server: RedisServer) -> None:
     async def check() -> None:
         async with staged(redis_server.url) as stage:

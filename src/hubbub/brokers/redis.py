@@ -375,10 +375,10 @@ class RedisBroker:
         self._flushing = False
         dirty, self._dirty = self._dirty, {}
         for room in dirty:
-            if room.tells:
-                message = bus.write_told(self.node, room.tells)
-                room.tells = []
+            for payloads in bus.in_portions(room.tells):
+                message = bus.write_told(self.node, payloads)
                 self._link(room).call(Call([self._routes.publish, room.channel, message], None, slot=room.keys[0]))
+            room.tells = []
             if room.epoch and room.flight is None and room.pending:
                 self._send(room)
             if room.epoch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from struct import Struct, error
 from typing import Final, NamedTuple
 
@@ -113,6 +113,20 @@ def write_told(node: bytes, payloads: Sequence[bytes]) -> bytes:
     for payload in payloads:
         parts += COUNT.pack(len(payload)), payload
     return b"".join(parts)
+
+
+def in_portions(payloads: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """What messages hold, one after the other; one payload may be larger than a portion."""
+    portion: list[bytes] = []
+    size = 0
+    for payload in payloads:
+        if portion and size + len(payload) > MAX_ENTRIES_BYTES:
+            yield portion
+            portion, size = [], 0
+        portion.append(payload)
+        size += len(payload)
+    if portion:
+        yield portion
 
 
 def read_told(envelope: Envelope) -> Sequence[bytes]:
