@@ -144,6 +144,22 @@ def test_who_was_on_a_node_that_died_has_left_once(redis_server: RedisServer) ->
     asyncio.run(check())
 
 
+def test_many_who_were_on_a_node_that_died_have_left(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus, "MAX_ENTRIES_BYTES", 100)
+    monkeypatch.setattr(bus, "MAX_MESSAGE_BYTES", 300)
+
+    async def check() -> None:
+        async with pair(redis_server) as (stage, one, two):
+            come(one, *(f"name {number}" for number in range(20)))
+            await two.until(lambda: len(two.names()) == 20)
+            await crash(one, stage)
+            await two.until(lambda: two.names() == [])
+
+    asyncio.run(check())
+
+
 def test_a_node_that_was_taken_for_dead_tells_of_itself_again(redis_server: RedisServer) -> None:
     async def check() -> None:
         async with pair(redis_server) as (stage, one, two):

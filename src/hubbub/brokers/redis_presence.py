@@ -315,7 +315,7 @@ class Presence:
     def _remove(self, node: bytes, channel: bytes, key: bytes, done: Callable[[Any], None]) -> None:
         """Takes back all that a node has told of a room."""
         header = bus.HEADER.pack(bus.VERSION, bus.CAME, node)
-        self._run("reap", key, (channel, self._publish, header, node), done)
+        self._run("reap", key, (channel, self._publish, header, node, bus.MAX_ENTRIES_BYTES), done)
 
     def _reaped(self, lease: bytes, reply: Any) -> None:
         if isinstance(reply, BrokerError):  # it is found again once the claim has run out

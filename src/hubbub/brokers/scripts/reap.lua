@@ -1,5 +1,6 @@
 -- Removes all that a dead node has told of a room, and tells the other nodes that it has left.
--- KEYS: 1 the room's hash. ARGV: 1 the channel, 2 how to publish, 3 the head of the message, 4 the node.
+-- KEYS: 1 the room's hash. ARGV: 1 the channel, 2 how to publish, 3 the head of the message, 4 the node, 5 the most
+-- bytes of those who left; where there are more, the others are told to read all.
 local left, ids = {}, {}
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
     if field ~= '' and string.sub(field, 1, 16) == ARGV[4] then
@@ -14,5 +15,7 @@ for _, field in ipairs(left) do
     redis.call('HDEL', KEYS[1], field)
 end
 local number = redis.call('HINCRBY', KEYS[1], '', 1)
-redis.call(ARGV[2], ARGV[1], ARGV[3] .. struct.pack('>I8BI4I4', number, 0, 0, #left) .. table.concat(ids))
+local body = table.concat(ids)
+body = #body <= tonumber(ARGV[5]) and struct.pack('>BI4I4', 0, 0, #left) .. body or struct.pack('>BI4I4', 1, 0, 0)
+redis.call(ARGV[2], ARGV[1], ARGV[3] .. struct.pack('>I8', number) .. body)
 return #left
