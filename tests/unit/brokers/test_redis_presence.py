@@ -9,7 +9,7 @@ import pytest
 
 from hubbub.brokers import redis_bus as bus
 from hubbub.brokers.redis_link import Call, Link
-from hubbub.brokers.redis_presence import MAX_MEANWHILE, Presence
+from hubbub.brokers.redis_presence import MAX_MEANWHILE, STEADY_SECONDS, Presence
 from hubbub.brokers.redis_room import Room
 from hubbub.hub.ports import Present, Retention
 
@@ -22,7 +22,9 @@ class World:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.told: list[str] = []
-        self.presence = Presence(OWN, "p:", b"PUBLISH", lambda key: cast(Link, self), lambda: 0.0, 1.0)
+        self.now = 0.0
+        self.presence = Presence(OWN, "p:", b"PUBLISH", lambda key: cast(Link, self), lambda: self.now, 1.0)
+        self.now += STEADY_SECONDS
         self.presence.listener = cast(Any, self)
         self.room = Room("lobby", Retention(0, 0, 0), b"bus", [b"p:{lobby}:meta"])
         self.presence.ask(self.room)
