@@ -233,8 +233,8 @@ class Hub:
         self.flush()
         for number, connection in enumerate(list(self.connections)):
             transport = connection.transport
-            # Nobody stays to whom their leaving would have to be told.
-            self._drop(connection, lost=True, stays=False)
+            # Sessions are waited for where others may be on other nodes, and come back there; here nobody stays.
+            self._drop(connection, lost=True, stays=self.broker.shared)
             transport.close(SERVICE_RESTART, f"after={self.config.server.reconnect_ms + round(number * spacing_ms)}")
         self.flush()  # what was said at the end is kept
 

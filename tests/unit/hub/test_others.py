@@ -280,6 +280,16 @@ def test_a_session_that_its_last_node_has_not_let_go_yet_is_not_replaced_by_it(n
     assert (bob.open, member.room.count) == (True, 1)
 
 
+def test_who_has_a_session_does_not_leave_when_a_node_ends_at_once(node: Node) -> None:
+    bob = node.connect("")
+    node.hub.join(bob, "lobby", "bob")
+    ada = node.connect()
+    node.hub.join(ada, "lobby", "ada")
+    left = node.broker.comings.copy()
+    node.hub.close_all()
+    assert node.broker.comings[len(left) :] == [([], [ada.id])]
+
+
 # One member for each user
 
 
