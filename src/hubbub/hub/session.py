@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from hubbub.hub.room import Room
 
 SIGNATURE_BYTES: Final = 16
-CONNECTED_SECONDS: Final = 86_400.0
-"""How long the other nodes find where somebody is who is connected here."""
+CONNECTED_SECONDS: Final = 604_800.0
+"""How long the other nodes find where somebody is who is connected here; a dashboard may hang on a wall for days."""
 _names = msgspec.json.Decoder(dict[str, str]).decode
 
 
@@ -202,6 +202,7 @@ class Sessions:
     def _end(self, session: Session) -> None:
         del self._away[session]
         del self._sessions[session.id]
+        self._changed.pop(session, None)
         self.give_up(session)
 
 

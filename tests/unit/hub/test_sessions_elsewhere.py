@@ -83,14 +83,14 @@ def test_what_cannot_be_asked_is_missing(nodes: tuple[Bench, Bench]) -> None:
     assert answer["missing"] == ["lobby"]
 
 
-def test_names_are_noted_once_a_tick_for_a_day_and_for_as_long_as_a_session_once_it_is_lost(
+def test_names_are_noted_once_a_tick_for_a_week_and_for_as_long_as_a_session_once_it_is_lost(
     nodes: tuple[Bench, Bench],
 ) -> None:
     first, _ = nodes
     (ada,) = joined(first, "ada", session="")
     assert notes(first) == []
     first.tick()
-    assert notes(first) == [(b'{"lobby":"ada"}', 86_400.0)]
+    assert notes(first) == [(b'{"lobby":"ada"}', 604_800.0)]
     first.hub.leave(ada, "lobby")
     first.hub.lost(ada)
     assert notes(first) == [(b"{}", 120.0)]
