@@ -24,6 +24,7 @@ TABLE: dict[str, set[str]] = {
     "brokers": {
         *("errors", "codes", "config", "wire.messages", "hub.ports"),
         *(
+            "brokers.alone",
             "brokers.ring",
             "brokers.sqlite_open",
             "brokers.sqlite_file",

@@ -7,8 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from hubbub.brokers.alone import Alone
 from hubbub.brokers.ring import MAX_READERS, NO_REPEATS, Recent, Ring
-from hubbub.hub.ports import Answer, Draft, Kept, Listener, Portion, Position, Present, Retention
+from hubbub.hub.ports import Answer, Draft, Kept, Portion, Position, Retention
 
 # Events of a room after which it is looked whether the oldest are too old; none of these is ever read.
 EXPIRE_EVERY: Final = 64
@@ -44,7 +45,7 @@ class _Log:
             del self.cursors[next(iter(self.cursors))]
 
 
-class MemoryBroker:
+class MemoryBroker(Alone):
     """Keeps the last events of each room; every call answers before it returns.
 
     Args:
@@ -55,9 +56,6 @@ class MemoryBroker:
         now_ms: the time of day, Unix milliseconds.
     """
 
-    shared = False
-    ready = True
-
     def __init__(
         self,
         new_id: Callable[[], str],
@@ -65,8 +63,8 @@ class MemoryBroker:
         max_logs: int,
         now_ms: Callable[[], int],
     ) -> None:
+        super().__init__()
         self.secret = os.urandom(32)
-        self.node_id = os.urandom(6).hex()
         self._new_id = new_id
         self._retention = retention
         self._max_logs = max_logs
@@ -75,27 +73,6 @@ class MemoryBroker:
         self._used: dict[str, _Log] = {}
         self._unused: OrderedDict[str, tuple[_Log, int]] = OrderedDict()
         self._unused_bytes = 0
-
-    def listen(self, listener: Listener) -> None:
-        """There are no other nodes."""
-
-    def tell(self, room: str, payloads: Sequence[bytes]) -> None:
-        """There are no other nodes."""
-
-    def note(self, key: str, value: bytes, seconds: float) -> None:
-        """There are no other nodes."""
-
-    def noted(self, key: str, done: Answer[bytes]) -> None:
-        done(b"")
-
-    def take(self, key: str, done: Answer[bytes]) -> None:
-        done(b"")
-
-    def come(self, room: str, entered: Sequence[Present], left: Sequence[str]) -> None:
-        """There are no other nodes."""
-
-    def nodes(self, done: Answer[Sequence[str]]) -> None:
-        done([self.node_id])
 
     def open(self, room: str, opened: Answer[Position]) -> None:
         log = self._used.get(room)

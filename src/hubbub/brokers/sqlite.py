@@ -17,12 +17,13 @@ from threading import Thread
 from time import monotonic, sleep
 from typing import Final, TypeVar
 
+from hubbub.brokers.alone import Alone
 from hubbub.brokers.ring import NO_REPEATS, Recent, repeatable
 from hubbub.brokers.sqlite_file import RECORD, TRIM_ROWS, Change, Cursor, File, Insert, NewRoom, Stored, Trim
 from hubbub.brokers.sqlite_open import open_file
 from hubbub.brokers.sqlite_room import STAMPS, TAIL, Room
 from hubbub.errors import BrokerError
-from hubbub.hub.ports import Answer, Draft, Kept, Listener, Portion, Position, Present, Retention
+from hubbub.hub.ports import Answer, Draft, Kept, Portion, Position, Retention
 
 logger: Final = logging.getLogger("hubbub")
 CACHED: Final = 200
@@ -60,7 +61,7 @@ class _Job:
         self.added: Sequence[tuple[bytes, int, int]] = ()
 
 
-class SqliteBroker:
+class SqliteBroker(Alone):
     """Keeps events in a file, which survives the end of the process; with synchronous FULL also a loss of power.
 
     A commit takes whatever was appended since the last one. When it fails, all that is numbered but not kept fails with
@@ -78,9 +79,6 @@ class SqliteBroker:
         BrokerError: the file is damaged or the disk is full.
     """
 
-    shared = False
-    ready = True
-
     def __init__(
         self,
         path: Path,
@@ -89,7 +87,7 @@ class SqliteBroker:
         post: Callable[[Callable[[], None]], object],
         synchronous: str = "NORMAL",
     ) -> None:
-        self.node_id = os.urandom(6).hex()
+        super().__init__()
         self._path = path
         self._retention = retention
         self._now_ms = now_ms
@@ -126,27 +124,6 @@ class SqliteBroker:
         atexit.register(self._at_exit)
 
     # The port
-
-    def listen(self, listener: Listener) -> None:
-        """There are no other nodes: the file has one process."""
-
-    def tell(self, room: str, payloads: Sequence[bytes]) -> None:
-        """There are no other nodes."""
-
-    def note(self, key: str, value: bytes, seconds: float) -> None:
-        """There are no other nodes."""
-
-    def noted(self, key: str, done: Answer[bytes]) -> None:
-        done(b"")
-
-    def take(self, key: str, done: Answer[bytes]) -> None:
-        done(b"")
-
-    def come(self, room: str, entered: Sequence[Present], left: Sequence[str]) -> None:
-        """There are no other nodes."""
-
-    def nodes(self, done: Answer[Sequence[str]]) -> None:
-        done([self.node_id])
 
     def open(self, room: str, opened: Answer[Position]) -> None:
         self._open.add(room)
