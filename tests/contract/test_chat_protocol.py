@@ -34,7 +34,7 @@ def test_the_first_event_names_the_connection_and_the_time(enter: Connect) -> No
 
 def test_the_first_event_says_what_the_server_does(enter: Connect) -> None:
     connected = enter().connected
-    assert connected.keys() == {"type", "clientId", "timestamp", "protocol", "heartbeat", "maxMessageBytes"}
+    assert connected.keys() == {"type", "clientId", "timestamp", "protocol", "heartbeat", "maxMessageBytes", "node"}
     assert (connected["protocol"], connected["heartbeat"], connected["maxMessageBytes"]) == (1, 30_000, 65_536)
 
 
