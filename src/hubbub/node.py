@@ -369,8 +369,8 @@ def open_broker(config: Config, runtime: AsyncioRuntime, policies: Policies) -> 
 
 
 def _open_redis(config: Config, runtime: AsyncioRuntime, retention: Callable[[str], Retention]) -> Broker:
-    from hubbub.brokers.redis import open_redis  # costs 0.2 s, which nobody else is to pay
     from hubbub.brokers.redis_link import Patience
+    from hubbub.brokers.redis_open import open_redis  # costs 0.2 s, which nobody else is to pay
 
     settings = config.redis
     password = redis_url.read_password(settings.redis_password, settings.redis_password_file)

@@ -640,3 +640,15 @@ def test_a_log_ends_a_day_after_its_events_and_not_while_it_is_used(redis_server
             assert [redis_server.ask("TTL", key) > 87_000 for key in keys] == [True, True]
 
     asyncio.run(check())
+
+
+def test_what_the_bus_has_lost_is_found_though_nothing_more_is_said(redis_server: RedisServer) -> None:
+    async def check() -> None:
+        async with staged(redis_server.url) as stage:
+            one, two = await stage.node("r"), await stage.node("r")
+            two.broker._channels.clear()  # deaf to the room, and nobody notices
+            await one.append(b"a", b"b")
+            await two.until_head(2)
+            assert two.tape["r"] == one.tape["r"]
+
+    asyncio.run(check())

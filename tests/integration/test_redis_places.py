@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hubbub.brokers.redis import open_redis
 from hubbub.brokers.redis_link import Patience
+from hubbub.brokers.redis_open import open_redis
 from hubbub.brokers.redis_url import parse_url
 from hubbub.errors import BrokerAwayError, BrokerError
 from tests.support.certificates import Authority

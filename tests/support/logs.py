@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from hubbub.brokers.memory import MemoryBroker
-from hubbub.brokers.redis import RedisBroker, open_redis
+from hubbub.brokers.redis import RedisBroker
 from hubbub.brokers.redis_link import Patience
+from hubbub.brokers.redis_open import open_redis
 from hubbub.brokers.redis_url import parse_url
 from hubbub.brokers.sqlite import SqliteBroker
 from hubbub.errors import BrokerError

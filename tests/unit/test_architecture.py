@@ -30,6 +30,7 @@ TABLE: dict[str, set[str]] = {
             "brokers.sqlite_file",
             "brokers.sqlite_room",
             "brokers.redis_url",
+            "brokers.redis",
             "brokers.redis_forms",
             "brokers.redis_bus",
             "brokers.redis_link",

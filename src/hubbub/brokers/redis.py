@@ -7,7 +7,6 @@ import logging
 import math
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import monotonic
 from typing import Any, Final
@@ -15,13 +14,12 @@ from typing import Any, Final
 from hubbub.brokers import redis_bus as bus
 from hubbub.brokers.redis_cluster import ClusterRoutes
 from hubbub.brokers.redis_forms import MOST, bounded, decoded, encoded, entries_of, mark_of, room_base
-from hubbub.brokers.redis_link import Call, Link, Patience, Script
+from hubbub.brokers.redis_link import Call, Link, Script
 from hubbub.brokers.redis_presence import Presence, short_id
 from hubbub.brokers.redis_room import HOLE_SECONDS, Append, Batch, Flight, Hole, Room, failure_of, result_of
 from hubbub.brokers.redis_routes import Routes
-from hubbub.brokers.redis_url import Target
 from hubbub.brokers.ring import MAX_READERS
-from hubbub.errors import BrokerAwayError, BrokerError
+from hubbub.errors import BrokerError
 from hubbub.hub.ports import Answer, Draft, Entry, Kept, Listener, Portion, Position, Present, Retention
 
 logger: Final = logging.getLogger("hubbub")
@@ -29,6 +27,8 @@ NAMES: Final = ("append", "open", "read", "seek", "acknowledge", "readers")
 TAIL: Final = 200
 TAIL_BYTES: Final = 64 << 10
 """Entries of a room that are read when it is opened: what most clients ask for."""
+COMPARE_BEATS: Final = 10
+"""In so many signs of life each open room is compared once: about 10 s."""
 MAX_CALL_DRAFTS: Final = 1000
 MAX_CALL_BYTES: Final = 1 << 20
 """What appends of a room go out as one call: about 10 ms of Redis."""
@@ -90,6 +90,8 @@ class RedisBroker:
         self._calls = 0
         self._waiting_bytes = 0
         self._quiet: asyncio.Event | None = None
+        self._to_compare: list[Room] = []
+        self._compared_at_once = 0
 
     def _begin(self) -> None:
         self._begun = True
@@ -534,18 +536,28 @@ class RedisBroker:
             self._check(room)
         self._presence.back(rooms)
 
-    def _check(self, room: Room) -> None:
+    def _compare_some(self) -> None:
+        """Each room in its turn: what a bus has lost is found though nothing more is said there."""
+        if not self._to_compare:
+            self._to_compare = list(self._rooms.values())
+            self._compared_at_once = math.ceil(len(self._to_compare) / COMPARE_BEATS)
+        for _ in range(min(self._compared_at_once, len(self._to_compare))):
+            room = self._to_compare.pop()
+            if room.open and room.epoch and not room.checking:
+                self._check(room, HOLE_SECONDS)
+
+    def _check(self, room: Room, patience: float = 0.0) -> None:
         if room.checking:
             room.doubtful = True
             return
         room.checking, room.doubtful = True, False
-        self._ask(room, "open", (0, 0), partial(self._checked, room))
+        self._ask(room, "open", (0, 0), partial(self._checked, room, patience))
 
-    def _checked(self, room: Room, reply: Any) -> None:
+    def _checked(self, room: Room, patience: float, reply: Any) -> None:
         room.checking = False
         if not isinstance(reply, BrokerError):
             room.known = max(room.known, reply[1])
-            self._advance(room, 0)
+            self._advance(room, patience)
             if room.doubtful:
                 self._check(room)
         self._mark(room)
@@ -563,30 +575,8 @@ class RedisBroker:
             self._touched = now
             for link in self._routes.links:
                 self._compare(link)
-
-
-def open_redis(
-    target: Target,
-    patience: Patience,
-    prefix: str,
-    retention: Callable[[str], Retention],
-    now_ms: Callable[[], int],
-    loop: Callable[[], asyncio.AbstractEventLoop],
-    ca: str = "",
-) -> RedisBroker:
-    """Asks Redis for the secret, on a thread of its own, and makes a broker.
-
-    Raises:
-        BrokerAwayError: Redis is not there.
-    """
-    routes = (ClusterRoutes if target.kind == "cluster" else Routes)(target, patience, ca)
-    key = encoded(f"{prefix}secret")
-    with ThreadPoolExecutor(1, "hubbub-redis-secret") as thread:
-        try:
-            secret = thread.submit(asyncio.run, routes.fetch_secret(key, os.urandom(32))).result()
-        except BrokerError as error:
-            raise BrokerAwayError(f"{target}: {error}") from None
-    return RedisBroker(routes, secret, retention, now_ms, loop, prefix)
+        elif not isinstance(reply, BrokerError):
+            self._compare_some()
 
 
 def _nobody(reply: Any) -> None:
