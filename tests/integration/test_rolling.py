@@ -9,7 +9,7 @@ from tests.support.server import ROOT, environment
 
 
 def rolling(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "benchmarks/rolling.py", "--clients", "125", *options]
+    command = [sys.executable, "benchmarks/rolling.py", "--clients", "300", *options]
     return subprocess.run(command, cwd=ROOT, env=environment(()), capture_output=True, text=True, check=False)
 
 

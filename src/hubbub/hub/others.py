@@ -51,7 +51,11 @@ class Others:
         found = self._hub.rooms.get(room)
         if found is None:
             return
-        for node, id in found.roster.missing(others):
+        missing = found.roster.missing(others)
+        moved = {id for _, id in missing}
+        for node, presents in others.items():  # first: who has moved to another node was there all the time
+            found.came(node, [present for present in presents if present.id in moved], ())
+        for node, id in missing:
             found.came(node, (), (id,))
         for node, presents in others.items():  # who is here as well may have come from there: that is not known
             found.came(node, presents, ())

@@ -198,6 +198,16 @@ def test_who_is_gone_from_a_list_of_all_has_left(node: Node) -> None:
     assert counts(ada)[3:] == [("user_left", "bob", 3), ("user_left", "dot", 2), ("user_joined", "eve", 3)]
 
 
+def test_who_is_on_another_node_in_a_list_of_all_has_moved_and_neither_left_nor_come(node: Node) -> None:
+    (ada,) = node.join("lobby", "ada")
+    node.come("bob", node="b")
+    node.runtime.turn()
+    before = counts(ada)
+    node.others.everybody("lobby", {"c": [Present("bob", "bob", 1, False)]})
+    node.runtime.turn()
+    assert (counts(ada), ada.room.count) == (before, 2)
+
+
 def test_who_is_on_two_nodes_is_one_member_until_gone_from_both(node: Node) -> None:
     (ada,) = node.join("lobby", "ada")
     node.come("bob", node="b")
