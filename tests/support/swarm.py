@@ -16,6 +16,7 @@ CONNECTING_AT_ONCE = 50
 DRAIN_SECONDS = 30.0
 POLL_SECONDS = 0.02
 VIOLATIONS_SHOWN = 20
+NOTHING_SAID = ("", 0)
 NONE_EXPECTED = ("duplicates", "reorderings", "published_twice", "sessions_lost", "refusals", "unsettled", "gaps")
 
 
@@ -87,7 +88,7 @@ class Swarm:
 
     def heads(self) -> dict[str, tuple[str, int]]:
         """The newest epoch of each room and its last seq, as far as anybody knows."""
-        return {room: list(self.history.ledger.heads[room].items() or [("", 0)])[-1] for room in self.rooms}
+        return {room: list(self.history.ledger.heads[room].items() or [NOTHING_SAID])[-1] for room in self.rooms}
 
     async def settle(self) -> None:
         """Waits until everybody has all that anybody in their room has, and is told of all that they published."""
@@ -141,7 +142,7 @@ class Swarm:
     def _late(self) -> int:
         heads = self.heads()
         return sum(
-            not client.online or bool(client.unanswered) or client.place != heads[client.room]
+            not client.online or bool(client.unanswered) or heads[client.room] not in (client.place, NOTHING_SAID)
             for client in self.clients
         )
 
