@@ -92,6 +92,7 @@ class RedisBroker:
         self._quiet: asyncio.Event | None = None
         self._to_compare: list[Room] = []
         self._compared_at_once = 0
+        self._unchecked: list[Room] = []
 
     def _begin(self) -> None:
         self._begun = True
@@ -537,7 +538,13 @@ class RedisBroker:
         self._presence.back(rooms)
 
     def _compare_some(self) -> None:
-        """Each room in its turn: what a bus has lost is found though nothing more is said there."""
+        """Those that could not be looked at when they should; and each room in its turn.
+
+        What a bus has lost is found though nothing more is said there.
+        """
+        unchecked, self._unchecked = self._unchecked, []
+        for room in unchecked:
+            self._check(room)
         if not self._to_compare:
             self._to_compare = list(self._rooms.values())
             self._compared_at_once = math.ceil(len(self._to_compare) / COMPARE_BEATS)
@@ -560,6 +567,8 @@ class RedisBroker:
             self._advance(room, patience)
             if room.doubtful:
                 self._check(room)
+        elif room.open:  # what Redis refuses, as while it loads its file, nobody would ask again
+            self._unchecked.append(room)
         self._mark(room)
 
     def _gone(self, link: Link, error: BrokerError) -> None:
