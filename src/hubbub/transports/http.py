@@ -1,8 +1,12 @@
-"""uvicorn's HTTP protocol with the limits it lacks: deadlines, sizes of head and body, ASCII headers."""
+"""uvicorn's HTTP protocol with the limits it lacks: deadlines, sizes of head and body, ASCII headers.
+
+A route of ours that finds TAKEOVER in its scope may answer a request in its own way, on the socket itself.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 import httptools
@@ -10,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hubbub.config import Config
 from hubbub.hub.counters import Counters
-from hubbub.transports.loop import linger, shared_by
+from hubbub.transports.loop import TAKEOVER, linger, shared_by
 from hubbub.wire.handshake import encode_refusal
 
 LINGER_SECONDS: Final = 2.0
@@ -21,8 +25,30 @@ class _Refused(Exception):
     """Stops the parser; the response is chosen already."""
 
 
+class Taken:
+    """A connection whose request is answered by another protocol than this server's own.
+
+    Attributes:
+        socket: its transport.
+        connections: what ends when the server stops; whoever takes over puts itself in, and has a `shutdown()`.
+    """
+
+    __slots__ = ("_serve", "connections", "socket")
+
+    def __init__(self, socket: asyncio.Transport, connections: set[Any], serve: Callable[[], HttpProtocol]) -> None:
+        self.socket = socket
+        self.connections = connections
+        self._serve = serve
+
+    def give_back(self) -> None:
+        """The response is written: the connection waits for its next request."""
+        protocol = self._serve()
+        self.socket.set_protocol(protocol)
+        protocol.connection_made(self.socket)
+
+
 class HttpProtocol(HttpToolsProtocol):
-    """One HTTP connection, until it closes or becomes a WebSocket.
+    """One HTTP connection, until it closes, becomes a WebSocket or is taken over.
 
     Attributes:
         settings: the limits; a node serves with a subclass that has its own.
@@ -125,6 +151,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._check_host()
         self._check_length()
         before = self.cycle
+        self.scope["extensions"] = {TAKEOVER: self.take_over}  # type: ignore[dict-item]
         super().on_headers_complete()
         if self.cycle is not before:  # else it is a request for a WebSocket
             self._set_deadline(self.settings.server.body_seconds)
@@ -193,6 +220,29 @@ class HttpProtocol(HttpToolsProtocol):
             super().handle_websocket_upgrade()
         # The parser and its callbacks refer to each other; 15,000 of these would wait for the collector.
         self.parser = None  # type: ignore[assignment]
+
+    # Takeover
+
+    def take_over(self) -> Taken | None:
+        """The socket, for whoever answers the request that is at work; the ASGI call has nothing more to do then.
+
+        None where that cannot be: the request has not arrived as a whole, or another waits behind it.
+        """
+        cycle, parser = self.cycle, self.parser
+        if parser is None or cycle is None or cycle.disconnected or cycle.response_started:
+            return None
+        if cycle.more_body or self.pipeline or self._in_head:
+            return None
+        cycle.response_started = cycle.response_complete = True
+        self._clear_deadline()
+        self._unanswered.clear()
+        self.connections.discard(self)
+        self.parser = None  # type: ignore[assignment]  # as above: the collector is not waited for
+        self.scope.pop("extensions")
+        return Taken(self.transport, self.connections, self._serve_again)
+
+    def _serve_again(self) -> HttpProtocol:
+        return type(self)(config=self.config, server_state=self.server_state, app_state=self.app_state)
 
     # Deadlines
 

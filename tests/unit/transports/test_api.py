@@ -247,7 +247,8 @@ def test_a_browser_may_ask_before(api: Api) -> None:
     response = api(FRIEND, ("access-control-request-method", "POST"), method="OPTIONS")
     assert (response.status, response.content) == (204, b"")
     assert response.headers["access-control-allow-methods"] == "POST"
-    assert response.headers["access-control-allow-headers"] == "authorization, content-type"
+    allowed = response.headers["access-control-allow-headers"]
+    assert allowed == "authorization, content-type, idempotency-key, last-event-id"
     assert response.headers["access-control-max-age"] == "600"
 
 

@@ -9,7 +9,8 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from hubbub.transports.http import HttpProtocol
+from hubbub.transports.http import HttpProtocol, Taken
+from hubbub.transports.loop import TAKEOVER
 from tests.fuzz.socket import FakeSocket
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n"
@@ -27,7 +28,7 @@ class Listening:
         self.ended += 1
 
 
-def connect(app: Listening) -> FakeSocket:
+def connect(app: Any) -> FakeSocket:
     config = uvicorn.Config(app, http=HttpProtocol, lifespan="off", log_config=None, interface="asgi3")
     socket = FakeSocket()
     socket.connect(HttpProtocol(config, ServerState(), {}))
@@ -62,3 +63,58 @@ def test_nothing_is_written_behind_a_refusal(caplog: pytest.LogCaptureFixture) -
 
     assert asyncio.run(talk()).startswith(b"HTTP/1.1 400 ")
     assert caplog.records == []
+
+
+class Taking:
+    """An application that takes the connection over, and answers on the socket itself where it may."""
+
+    def __init__(self) -> None:
+        self.taken: list[Taken | None] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        taken = scope["extensions"][TAKEOVER]()
+        self.taken.append(taken)
+        if taken is None:
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+        else:
+            taken.socket.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi")
+
+
+def taking(*pieces: bytes) -> tuple[Taking, FakeSocket]:
+    """The application and the socket once these have arrived, a turn's work after each."""
+
+    async def talk() -> tuple[Taking, FakeSocket]:
+        app = Taking()
+        socket = connect(app)
+        for piece in pieces:
+            socket.arrive(piece)
+            await turns()
+        for taken in app.taken:
+            if taken is not None:
+                taken.give_back()
+        socket.arrive(HEAD + b"\r\n")
+        await turns()
+        return app, socket
+
+    return asyncio.run(talk())
+
+
+def test_a_connection_that_was_taken_over_is_given_back_for_the_next_request() -> None:
+    app, socket = taking(HEAD + b"\r\n")
+    assert None not in app.taken
+    assert bytes(socket.written).count(b"200 OK") == len(app.taken) == 2
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (HEAD + b"\r\n" + HEAD + b"\r\n",),
+        (HEAD + b"\r\n" + HEAD[:5],),
+        (HEAD + b"Content-Length: 2\r\n\r\n", b"hi"),
+    ],
+)
+def test_what_has_not_arrived_or_is_followed_is_not_taken_over(pieces: tuple[bytes, ...]) -> None:
+    app, socket = taking(*pieces)
+    assert app.taken[0] is None
+    assert bytes(socket.written).startswith(b"HTTP/1.1 204")

@@ -1,0 +1,60 @@
+"""How requests over plain HTTP are answered: JSON, problems (RFC 9457), and what browsers of other origins are told."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from hubbub.auth.gate import Scope
+from hubbub.auth.headers import values_of
+from hubbub.auth.origin import Origins
+from hubbub.errors import HandshakeError
+from hubbub.transports.asgi import Send
+
+JSON: Final = b"application/json"
+PROBLEM: Final = b"application/problem+json"
+PREFLIGHT_SECONDS: Final = 600
+_STATUSES: Final = frozenset(HTTPStatus)
+Headers = list[tuple[bytes, bytes]]
+
+
+def problem(error: HandshakeError, **more: Any) -> dict[str, Any]:
+    """Why a request is refused, as a body of the kind PROBLEM."""
+    phrase = HTTPStatus(error.status).phrase if error.status in _STATUSES else "Refused"
+    return {"title": phrase, "status": error.status, "detail": error.reason, **more}
+
+
+def cross_origin(origins: Origins, scope: Scope, methods: bytes) -> Headers:
+    """What a browser must be told so that a page of an allowed origin can read the answer.
+
+    Args:
+        methods: that the path has, for a preflight.
+    """
+    headers: Headers = [(b"vary", b"origin"), (b"cache-control", b"no-store")]
+    try:
+        origins.check(scope["headers"], cookie=True)
+    except HandshakeError:
+        return headers
+    origin = values_of(scope["headers"], b"origin")[0]
+    headers += [(b"access-control-allow-origin", origin), (b"access-control-allow-credentials", b"true")]
+    if scope["method"] == "OPTIONS":
+        headers += [
+            (b"access-control-allow-methods", methods),
+            (b"access-control-allow-headers", b"authorization, content-type, idempotency-key, last-event-id"),
+            (b"access-control-max-age", b"%d" % PREFLIGHT_SECONDS),
+        ]
+    return headers
+
+
+async def respond(
+    send: Send, status: int, body: dict[str, Any] | None, headers: Headers | None = None, kind: bytes = JSON
+) -> None:
+    """Answers with JSON; without a body there is no length either (RFC 9110, section 8.6)."""
+    headers, content = list(headers or ()), b""
+    if body is not None:
+        content = msgspec.json.encode(body)
+        headers = [(b"content-type", kind), *headers, (b"content-length", b"%d" % len(content))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
