@@ -145,17 +145,17 @@ def load(fleet: Fleet, where: list[str], shape: tuple[str, ...], seconds: float,
     return run_load(command, seconds + OVERHEAD_SECONDS)
 
 
-def measure(fleet: Fleet, shape: tuple[str, ...], seconds: float) -> dict[str, dict[str, float]]:
+def measure(fleet: Fleet, shape: tuple[str, ...], seconds: float, equal: float) -> dict[str, dict[str, float]]:
     """All of one fleet: how much it does, and then half of it, by two nodes and by one. Raises: Unavailable."""
     with two_nodes(fleet) as where:
         full = load(fleet, where, shape, seconds)
         rate = full["messages_per_s"] / 2
         found = {"full": full, "half": load(fleet, where, shape, seconds, rate)}
-        found["equal"] = load(fleet, where, shape, seconds, EQUAL_RATE)
+        found["equal"] = load(fleet, where, shape, seconds, equal)
         found["idle"] = load(fleet, where, shape, seconds, IDLE_RATE)
     with one_node(fleet) as where:
         found["half alone"] = load(fleet, where, shape, seconds, rate)
-        found["equal alone"] = load(fleet, where, shape, seconds, EQUAL_RATE)
+        found["equal alone"] = load(fleet, where, shape, seconds, equal)
     for part in ("half", "equal", "idle"):  # without the signs of life, which come without messages as well
         for figure in ("scripts", "publications"):
             per_s = found[part][f"{figure}_per_message"] * found[part]["messages_per_s"] - full[f"quiet_{figure}_per_s"]
@@ -174,10 +174,10 @@ def own_cpu() -> float:
     return sum(os.times()[:4])
 
 
-def measure_watched(fleet: Fleet, shape: str, seconds: float) -> dict[str, object]:
+def measure_watched(fleet: Fleet, shape: str, seconds: float, equal: float) -> dict[str, object]:
     """As `measure`, with how many cores' worth of other work the machine had meanwhile. Raises: Unavailable."""
     begun, machine, own = time.monotonic(), machine_cpu(), own_cpu()
-    found = measure(fleet, SHAPES[shape], seconds)
+    found = measure(fleet, SHAPES[shape], seconds, equal)
     others = (machine_cpu() - machine - own_cpu() + own) / (time.monotonic() - begun)
     return {"fleet": fleet.name, "shape": shape, "others": round(others, 4), "found": found}
 
@@ -280,6 +280,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="alternating rounds (5)")
     parser.add_argument("--seconds", type=float, default=3, help="measured seconds of each run (3)")
+    parser.add_argument(
+        "--rate", type=float, default=EQUAL_RATE, help="messages a second where all have the same (500)"
+    )
     parser.add_argument("--only", default=",".join(fleet.name for fleet in FLEETS), help="fleets")
     parser.add_argument("--shape", choices=list(SHAPES), action="append", help="which rooms; both by default")
     parser.add_argument("--python", default=sys.executable, help="runs the servers in Python; Debian's is optimised")
@@ -307,7 +310,7 @@ def main() -> int:
         for shape in arguments.shape or SHAPES:
             for fleet in fleets:
                 try:
-                    runs.append(measure_watched(fleet, shape, arguments.seconds))
+                    runs.append(measure_watched(fleet, shape, arguments.seconds, arguments.rate))
                 except Unavailable as error:
                     print(f"{fleet.name}: {error}", file=sys.stderr)
                     failed = True
