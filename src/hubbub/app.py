@@ -321,17 +321,21 @@ class Hubbub:
         """
         return type(self).build_asgi(self, config)
 
+    @property
+    def hooks(self) -> tuple[Sequence[Handler], Sequence[Handler]]:
+        """What is called with each connection that has come, and that has ended."""
+        return self._connected, self._disconnected
+
     def bind(self, hub: Hub) -> list[Route]:
         """Connects the application to the hub that runs it; called by the node. Returns what it serves."""
         self._hub = hub
         hub.on_ack = self._acked
         hub.allows_publish = self._allows_publish
         hub.authorizer = self._authorizer
-        hooks = (self._connected, self._disconnected)
-        json = CommandEndpoint(hub, self.path, self._handlers, *hooks, verbs=self._verbs)
-        msgpack = CommandEndpoint(hub, self.path, self._handlers, *hooks, verbs=self._verbs, msgpack=True)
+        json = CommandEndpoint(hub, self.path, self._handlers, *self.hooks, verbs=self._verbs)
+        msgpack = CommandEndpoint(hub, self.path, self._handlers, *self.hooks, verbs=self._verbs, msgpack=True)
         routes = [Route(self.path, {None: json, JSON_SUBPROTOCOL: json, MSGPACK_SUBPROTOCOL: msgpack})]
         for raw in self._raw:
-            endpoint = RawEndpoint(hub, raw.path, raw.handler, *hooks)
+            endpoint = RawEndpoint(hub, raw.path, raw.handler, *self.hooks)
             routes.append(Route(raw.path, {None: endpoint, **dict.fromkeys(raw.subprotocols, endpoint)}))
         return routes

@@ -127,6 +127,9 @@ class Heartbeat:
     heartbeat_seconds: float = _setting(
         30.0, "between pings; shorter than the 60 s after which proxies cut, at most an hour", 0.05, 3600
     )
+    comment_seconds: float = _setting(
+        15.0, "between comments on a stream over HTTP; some proxies cut after 20 s of silence", 0.25, 600
+    )
     idle_seconds: float = _setting(0.0, "close connections that send no message for so long; 0 for never", 0)
 
 
@@ -277,6 +280,13 @@ class WebSocket:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Http:
+    """The rooms over plain HTTP."""
+
+    gzip: bool = _setting(True, "deflate streams where a client takes gzip: once for all who share the bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All settings of a node; the names are unique over all groups."""
 
@@ -288,6 +298,7 @@ class Config:
     sessions: Sessions = Sessions()
     auth: Auth = Auth()
     websocket: WebSocket = WebSocket()
+    http: Http = Http()
 
 
 @dataclass(frozen=True, slots=True)

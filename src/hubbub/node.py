@@ -38,6 +38,7 @@ from hubbub.hub.ports import Broker, Retention
 from hubbub.transports.api import TICKET_PATH, TicketRoute
 from hubbub.transports.asgi import WebSocketRoute, refuse
 from hubbub.transports.health import ALIVE_PATH, READY_PATH, Probe, alive
+from hubbub.transports.stream import LINES_PATH, SSE_PATH, StreamRoute
 
 log: Final = logging.getLogger("hubbub")
 RANDOM_BLOCK_BYTES: Final = 4096
@@ -218,6 +219,7 @@ class Node:
         ]
         routes += (
             Route(TICKET_PATH, TicketRoute(hub, gate)),
+            *(Route(path, StreamRoute(hub, gate, path, self._app.hooks)) for path in (SSE_PATH, LINES_PATH)),
             *self._probes,
         )
         for path, app in self._app.mounts:

@@ -55,7 +55,7 @@ def reply(connection: Connection, command: Command, **fields: Any) -> None:
 
 def join(connection: Connection, command: Join) -> Steps | None:
     """Enters a room; `room_info` is the reply."""
-    name, username = names_of(command.room, _shown(connection, command.username))
+    name, username = names_of(command.room, shown_name(connection, command.username))
     connection._hub.check_enter(connection, name, keep=command.keep)
     entry = Entrance(connection, name, username, command)
     if entry.is_plain and not any(member.room.unsettled for member in connection.members):
@@ -64,7 +64,7 @@ def join(connection: Connection, command: Join) -> Steps | None:
     return _join(connection, command, entry)
 
 
-def _shown(connection: Connection, username: str) -> str:
+def shown_name(connection: Connection, username: str) -> str:
     """What a client is called: its own choice only where nobody has said who it is, or that is allowed."""
     identity = connection.identity
     if identity.user and not (username.strip() and connection._hub.config.auth.display_names):
@@ -109,7 +109,7 @@ def resume(connection: Connection, command: Resume) -> Steps:
                 raise CommandError(NOT_IN_ROOM, "Not in that room")
             verb = "join" if usernames[name] else "subscribe"
             yield from authorized(connection, (verb, "history"), name)
-            username = usernames[name] and _shown(connection, usernames[name])
+            username = usernames[name] and shown_name(connection, usernames[name])
             yield from Entrance(connection, name, username, None, since).enter(keep=True)
         except CommandError:
             missing.append(name)

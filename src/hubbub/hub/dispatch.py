@@ -171,6 +171,23 @@ def report(connection: Connection, error: Exception) -> str:
     return correlation_id
 
 
+def greet(connection: Connection, heartbeat_seconds: float) -> None:
+    """Sends the first event of a connection, which says how often the server shows that it is alive."""
+    hub, session = connection._hub, connection.session
+    connection.send(
+        Connected(
+            connection.id,
+            hub.runtime.unix_ms(),
+            PROTOCOL_VERSION,
+            round(heartbeat_seconds * 1000),
+            hub.config.limits.max_message_bytes,
+            hub.broker.node_id,
+            msgspec.UNSET if session is None else session.token,
+            user_info(connection.identity) if connection.identity.user else msgspec.UNSET,
+        )
+    )
+
+
 class CommandEndpoint:
     """A path that speaks Hubbub's protocol, in JSON or MessagePack.
 
@@ -218,14 +235,7 @@ class CommandEndpoint:
             self._decode_envelope = msgspec.json.Decoder(Envelope).decode
 
     def opened(self, connection: Connection) -> None:
-        config = self._hub.config
-        heartbeat = round(config.heartbeat.heartbeat_seconds * 1000)
-        now = self._hub.runtime.unix_ms()
-        session = msgspec.UNSET if connection.session is None else connection.session.token
-        user = user_info(connection.identity) if connection.identity.user else msgspec.UNSET
-        longest = config.limits.max_message_bytes
-        node = self._hub.broker.node_id
-        connection.send(Connected(connection.id, now, PROTOCOL_VERSION, heartbeat, longest, node, session, user))
+        greet(connection, self._hub.config.heartbeat.heartbeat_seconds)
         for hook in self._connected:
             run(connection, (hook, (connection,), None))
 

@@ -33,9 +33,14 @@ class Draining:
         self._untold: deque[tuple[float, Connection]] = deque()
         self._leaving: deque[tuple[float, Connection]] = deque()
 
+    @property
+    def left(self) -> float:
+        """Seconds until the last one is gone, as planned; whoever comes before is refused."""
+        return max(self._ends - self._hub.runtime.monotonic(), 0.0) if self.begun else 0.0
+
     def refusal(self) -> HandshakeError:
         """What whoever comes once it has begun is answered with."""
-        seconds = max(ceil(self._ends - self._hub.runtime.monotonic()), 0) + 1
+        seconds = ceil(self.left) + 1
         return HandshakeError(503, "the server is stopping", ((b"retry-after", b"%d" % seconds),))
 
     def check(self) -> None:

@@ -48,6 +48,16 @@ def cross_origin(origins: Origins, scope: Scope, methods: bytes) -> Headers:
     return headers
 
 
+def accepts_gzip(scope: Scope) -> bool:
+    """Whether an answer may be gzip (RFC 9110, section 12.5.3)."""
+    for value in values_of(scope["headers"], b"accept-encoding"):
+        for item in value.lower().split(b","):
+            coding, _, weight = item.replace(b" ", b"").partition(b";q=")
+            if coding == b"gzip":
+                return weight == b"" or bool(weight.strip(b"0."))
+    return False
+
+
 async def respond(
     send: Send, status: int, body: dict[str, Any] | None, headers: Headers | None = None, kind: bytes = JSON
 ) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from hubbub.auth.gate import Gate, Visitor
 from hubbub.codes import INTERNAL_ERROR, MESSAGE_TOO_BIG
 from hubbub.errors import HandshakeError
+from hubbub.hub.connection import Connection
 from hubbub.hub.hub import Hub
 from hubbub.hub.ports import Endpoint
 from hubbub.transports.frames import ABNORMAL, MOST_TIMES_BUFFERED
@@ -76,7 +77,7 @@ class WebSocketRoute:
         if take_over is not None:
             take_over(self._hub, endpoint, subprotocol, session_of(scope["query_string"]), visitor)
             return
-        transport = AsgiTransport(self._hub, send, msgpack=endpoint.msgpack)
+        transport = AsgiWebSocket(self._hub, send, msgpack=endpoint.msgpack)
         await transport.run(receive, endpoint, subprotocol, session_of(scope.get("query_string", b"")), visitor)
 
 
@@ -99,12 +100,14 @@ async def refuse(scope: Message, receive: Receive, send: Send, error: HandshakeE
 
 
 class AsgiTransport:
-    """Carries a connection of the hub over ASGI messages (hub.ports.Transport)."""
+    """Carries a connection of the hub over ASGI messages (hub.ports.Transport); how they look, the subclass knows."""
 
-    def __init__(self, hub: Hub, send: Send, *, msgpack: bool) -> None:
+    _connection: Connection
+    _last: Message | None = None
+
+    def __init__(self, hub: Hub, send: Send) -> None:
         self._hub = hub
         self._send = send
-        self._codec = _CODECS[msgpack]
         self._loop = asyncio.get_running_loop()
         self._outgoing: deque[tuple[Message, int]] = deque()
         self._outgoing_bytes = 0
@@ -116,6 +119,106 @@ class AsgiTransport:
         self._reading.set()
         self._closing = False
         self._ending = asyncio.Event()
+
+    async def _carry(self, receive: Receive) -> None:
+        """Carries messages until one side ends it."""
+        tasks = [self._loop.create_task(work) for work in (self._read(receive), self._write(), self._ending.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if not tasks[0].done():  # we end it: a peer that does not read may hold up the writer for ever
+                await asyncio.wait(tasks[:2], timeout=self._hub.config.server.close_seconds)
+        finally:
+            self._closing = True
+            self._hub.lost(self._connection, clean=self._clean)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self, receive: Receive) -> None:
+        """Takes what the peer sends, until it is gone."""
+        raise NotImplementedError
+
+    async def _write(self) -> None:
+        """Sends what is put into the queue, until the last is sent."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._outgoing:
+                message, size = self._outgoing.popleft()
+                await self._send(message)
+                self._outgoing_bytes -= size
+                if message is self._last:
+                    return
+            if self._full:
+                self._full = False
+                if not self._paused:
+                    self._reading.set()
+                self._hub.writing_resumed(self._connection)
+
+    def _messages(self, batch: Batch) -> Iterable[tuple[Message, int]]:
+        """What is sent for a batch, each with its size."""
+        raise NotImplementedError
+
+    def _farewell(self, code: int, reason: str) -> Message:
+        """What is sent last."""
+        raise NotImplementedError
+
+    def deliver(self, batch: Batch) -> None:
+        if not self._full:
+            self._put(self._messages(batch))
+
+    def send(self, item: Item) -> None:
+        was_full = self._full
+        self._put(self._messages(Batch((item,))))
+        if was_full and self._outgoing_bytes > MOST_TIMES_BUFFERED * self._hub.config.limits.max_buffered_bytes:
+            self._loop.call_soon(self._hub.close_slow, self._connection)
+
+    def waiting(self) -> int:
+        return self._outgoing_bytes
+
+    def _put(self, messages: Iterable[tuple[Message, int]]) -> None:
+        if self._closing:
+            return
+        for message, size in messages:
+            self._outgoing.append((message, size))
+            self._outgoing_bytes += size
+        self._arrived.set()
+        if self._outgoing_bytes > self._hub.config.limits.max_buffered_bytes and not self._full:
+            self._full = True
+            self._reading.clear()
+            self._hub.writing_paused(self._connection)
+
+    def ping(self) -> None:
+        """The server under ASGI has heartbeats of its own and ends what is dead: here nobody can ask."""
+        self._loop.call_soon(self._hub.pong, self._connection)
+
+    def pause_reading(self) -> None:
+        self._paused = True
+        self._reading.clear()
+
+    def resume_reading(self) -> None:
+        self._paused = False
+        if not self._full:
+            self._reading.set()
+
+    def close(self, code: int, reason: str) -> None:
+        if not self._closing:
+            self._closing = True
+            self._ending.set()
+            self._last = self._farewell(code, reason)
+            self._outgoing.append((self._last, 0))
+            self._arrived.set()
+
+    def abort(self) -> None:
+        self.close(INTERNAL_ERROR, "")
+
+
+class AsgiWebSocket(AsgiTransport):
+    """A WebSocket of another server, or of ours without takeover."""
+
+    def __init__(self, hub: Hub, send: Send, *, msgpack: bool) -> None:
+        super().__init__(hub, send)
+        self._codec = _CODECS[msgpack]
 
     async def run(
         self, receive: Receive, endpoint: Endpoint, subprotocol: str | None, session: str | None, visitor: Visitor
@@ -129,17 +232,7 @@ class AsgiTransport:
         except BaseException:
             self._hub.lost(self._connection)
             raise
-        tasks = [self._loop.create_task(work) for work in (self._read(receive), self._write(), self._ending.wait())]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if not tasks[0].done():  # we end it: a peer that does not read may hold up the writer for ever
-                await asyncio.wait(tasks[:2], timeout=self._hub.config.server.close_seconds)
-        finally:
-            self._closing = True
-            self._hub.lost(self._connection, clean=self._clean)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await self._carry(receive)
 
     async def _read(self, receive: Receive) -> None:
         longest = self._hub.config.limits.max_message_bytes
@@ -165,67 +258,9 @@ class AsgiTransport:
             if f"({limit})" in reason:
                 self._hub.counters.refuse(limit)
 
-    async def _write(self) -> None:
-        """Sends what is put into the queue, until a close is in it."""
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while self._outgoing:
-                message, size = self._outgoing.popleft()
-                await self._send(message)
-                self._outgoing_bytes -= size
-                if message["type"] == "websocket.close":
-                    return
-            if self._full:
-                self._full = False
-                if not self._paused:
-                    self._reading.set()
-                self._hub.writing_resumed(self._connection)
+    def _messages(self, batch: Batch) -> Iterable[tuple[Message, int]]:
+        sizes = [len(payload) for _, payload in batch.items]
+        return zip(batch.encode(self._codec), sizes, strict=True)
 
-    def deliver(self, batch: Batch) -> None:
-        if not self._full:
-            self._put(batch.encode(self._codec), batch.items)
-
-    def send(self, item: Item) -> None:
-        was_full = self._full
-        self._put(self._codec.encode((item,)), (item,))
-        if was_full and self._outgoing_bytes > MOST_TIMES_BUFFERED * self._hub.config.limits.max_buffered_bytes:
-            self._loop.call_soon(self._hub.close_slow, self._connection)
-
-    def waiting(self) -> int:
-        return self._outgoing_bytes
-
-    def _put(self, messages: Sequence[Message], items: Sequence[Item]) -> None:
-        if self._closing:
-            return
-        for message, (_, payload) in zip(messages, items, strict=True):
-            self._outgoing.append((message, len(payload)))
-            self._outgoing_bytes += len(payload)
-        self._arrived.set()
-        if self._outgoing_bytes > self._hub.config.limits.max_buffered_bytes and not self._full:
-            self._full = True
-            self._reading.clear()
-            self._hub.writing_paused(self._connection)
-
-    def ping(self) -> None:
-        """The server under ASGI has heartbeats of its own and ends what is dead: here nobody can ask."""
-        self._loop.call_soon(self._hub.pong, self._connection)
-
-    def pause_reading(self) -> None:
-        self._paused = True
-        self._reading.clear()
-
-    def resume_reading(self) -> None:
-        self._paused = False
-        if not self._full:
-            self._reading.set()
-
-    def close(self, code: int, reason: str) -> None:
-        if not self._closing:
-            self._closing = True
-            self._ending.set()
-            self._outgoing.append(({"type": "websocket.close", "code": code, "reason": reason}, 0))
-            self._arrived.set()
-
-    def abort(self) -> None:
-        self.close(INTERNAL_ERROR, "")
+    def _farewell(self, code: int, reason: str) -> Message:
+        return {"type": "websocket.close", "code": code, "reason": reason}

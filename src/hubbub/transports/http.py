@@ -226,12 +226,13 @@ class HttpProtocol(HttpToolsProtocol):
     def take_over(self) -> Taken | None:
         """The socket, for whoever answers the request that is at work; the ASGI call has nothing more to do then.
 
-        None where that cannot be: the request has not arrived as a whole, or another waits behind it.
+        None where that cannot be: the request has not arrived as a whole, another waits behind it, or what was answered
+        before is not read.
         """
         cycle, parser = self.cycle, self.parser
         if parser is None or cycle is None or cycle.disconnected or cycle.response_started:
             return None
-        if cycle.more_body or self.pipeline or self._in_head:
+        if cycle.more_body or self.pipeline or self._in_head or self.flow.write_paused:
             return None
         cycle.response_started = cycle.response_complete = True
         self._clear_deadline()

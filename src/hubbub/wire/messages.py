@@ -252,6 +252,13 @@ class Reconnect(Event, tag="reconnect"):
     after: int
 
 
+class Closed(Event, tag="closed"):
+    """The last event of a stream over HTTP, which has no close frame; see the protocol's close codes."""
+
+    code: int
+    reason: str
+
+
 class Ok(Event, tag="ok"):
     """The reply to a command that was carried out; which fields it has depends on the command."""
 
