@@ -14,7 +14,7 @@ from hubbub.errors import BrokerError, CommandError
 from hubbub.hub.authorization import authorized
 from hubbub.hub.connection import Connection
 from hubbub.hub.member import Member
-from hubbub.hub.pages import MOST_BYTES, MOST_EVENTS, between, messages
+from hubbub.hub.pages import MOST_BYTES, MOST_EVENTS, between, has, last, messages, out
 from hubbub.hub.ports import Entry, Portion
 from hubbub.hub.publication import CONFIRM
 from hubbub.hub.receipts import again
@@ -139,22 +139,16 @@ class Entrance:
         self.recovered = True
         if since.time is not None:
             return (yield partial(self.broker.seek, room.name, since.time))
-        if not self._has(since):  # it comes from a node that was told earlier than this one
+        if not has(room, since):  # it comes from a node that was told earlier than this one
             yield partial(self.broker.refresh, room.name)
-        if self._has(since):
+        if has(room, since):
             return since.seq
         self.recovered = False
         return self._last()
 
-    def _has(self, since: Since) -> bool:
-        """Whether a position is one of the room's log, as far as this node was told of it."""
-        return since.epoch == self.room.epoch and 0 <= since.seq <= self.room.head
-
     def _last(self) -> int:
         """Where the last events begin that a client gets that goes by no position."""
-        if self.room.policy.latest_only and not self.history:
-            return 0 if self.may_read else self.room.head
-        return max(self.room.head - self.history, 0)
+        return last(self.room, self.history, may_read=self.may_read)
 
     def _read(self, after: int) -> Steps:
         """What the reply holds: as much as fits of what is behind `after`."""
@@ -162,16 +156,12 @@ class Entrance:
         if self.recovered and not portion.whole:
             self.recovered = False
             if isinstance(self.since, Since) and self.since.time is not None:
-                return self._out(portion)
-            last = max(self._last(), after)
-            if last >= self.room.head:
+                return out(self.room, portion)
+            after = max(self._last(), after)
+            if after >= self.room.head:
                 return ()
-            portion = yield partial(self.broker.read, self.room.name, last, MOST_EVENTS, MOST_BYTES)
-        return self._out(portion)
-
-    def _out(self, portion: Portion) -> Sequence[Entry]:
-        """Those that have gone out to members."""
-        return [entry for entry in portion.entries if entry.seq <= self.room.head]
+            portion = yield partial(self.broker.read, self.room.name, after, MOST_EVENTS, MOST_BYTES)
+        return out(self.room, portion)
 
     def reply(self, member: Member, entries: Sequence[Entry] = (), reached: int | None = None) -> None:
         """Sends `room_info`, the answer to the command if there is one."""

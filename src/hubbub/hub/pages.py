@@ -1,4 +1,4 @@
-"""Pages of a room's log, as replies hold them."""
+"""Places in a room's log, and pages of it, as replies hold them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,32 @@ import msgspec
 from hubbub.hub.ports import Broker, Entry, Portion
 from hubbub.hub.room import Room
 from hubbub.hub.steps import Steps
+from hubbub.wire.messages import Since
 
 MOST_EVENTS: Final = 1000
 # Of a reply; half of what may wait to be written. The rest follows as it is read.
 MOST_BYTES: Final = 128 << 10
+
+
+def has(room: Room, since: Since) -> bool:
+    """Whether a position is one of the room's log, as far as this node was told of it."""
+    return since.epoch == room.epoch and 0 <= since.seq <= room.head
+
+
+def last(room: Room, history: int, *, may_read: bool) -> int:
+    """Where the last events begin that somebody gets who goes by no position.
+
+    Args:
+        may_read: whether they may know what was said before.
+    """
+    if room.policy.latest_only and not history:
+        return 0 if may_read else room.head
+    return max(room.head - history, 0)
+
+
+def out(room: Room, portion: Portion) -> Sequence[Entry]:
+    """Those that have gone out to members."""
+    return [entry for entry in portion.entries if entry.seq <= room.head]
 
 
 def messages(room: Room, entries: Sequence[Entry]) -> list[msgspec.Raw]:
