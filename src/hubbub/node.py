@@ -38,6 +38,7 @@ from hubbub.hub.ports import Broker, Retention
 from hubbub.transports.api import TICKET_PATH, TicketRoute
 from hubbub.transports.asgi import WebSocketRoute, refuse
 from hubbub.transports.health import ALIVE_PATH, READY_PATH, Probe, alive
+from hubbub.transports.poll import POLL_PATH, PollRoute
 from hubbub.transports.stream import LINES_PATH, SSE_PATH, StreamRoute
 
 log: Final = logging.getLogger("hubbub")
@@ -220,6 +221,7 @@ class Node:
         routes += (
             Route(TICKET_PATH, TicketRoute(hub, gate)),
             *(Route(path, StreamRoute(hub, gate, path, self._app.hooks)) for path in (SSE_PATH, LINES_PATH)),
+            Route(POLL_PATH, PollRoute(hub, gate)),
             *self._probes,
         )
         for path, app in self._app.mounts:

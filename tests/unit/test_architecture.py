@@ -46,7 +46,13 @@ TABLE: dict[str, set[str]] = {
     },
     "transports": {
         *("errors", "codes", "config", "wire", "hub", "auth"),
-        *("transports.loop", "transports.frames", "transports.asgi", "transports.answers"),  # what transports share
+        *(
+            "transports.loop",
+            "transports.frames",
+            "transports.asgi",
+            "transports.answers",
+            "transports.http",
+        ),  # what transports share
     },
     "app": {"hub", "wire", "errors", "config", "codes"},
     "node": {"app", "auth", "brokers", "transports", "hub", "wire", "config", "codes", "errors"},

@@ -33,6 +33,7 @@ class Counters:
     credentials_revoked: int = 0
     bus_dropped: int = 0
     control_dropped: int = 0
+    polls_answered: int = 0
     refused: dict[str, int] = field(default_factory=dict)
 
     def refuse(self, limit: str) -> None:

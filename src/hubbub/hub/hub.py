@@ -34,6 +34,7 @@ from hubbub.hub.identity import ANONYMOUS, Credentials, Identity
 from hubbub.hub.limits import names_of
 from hubbub.hub.member import Member
 from hubbub.hub.others import Others
+from hubbub.hub.polls import Polls
 from hubbub.hub.ports import Broker, Endpoint, Runtime, Transport
 from hubbub.hub.rates import Rates
 from hubbub.hub.room import Room
@@ -75,6 +76,7 @@ class Hub:
         self.counters = counters or Counters()
         self.policy = policy or Policies(config.rooms.policy())
         self.catch_up = CatchUp(self)
+        self.polls = Polls(self)
         self.on_ack: list[Callable[[Member, int], None]] = []
         self.allows_publish: Callable[[Connection, Room, dict[str, object]], bool] | None = None
         self.authorizer: Authorizer | None = None
@@ -456,6 +458,7 @@ class Hub:
         self.standing.tick()
         self.nodes.tick()
         self.sessions.tick()
+        self.polls.tick()
         now = self.runtime.monotonic()
         self._confirming = {room: None for room in self._confirming if room.receipts.redeliver(room, now)}
         counting, self._counting = self._counting, {}

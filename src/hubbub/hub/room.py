@@ -42,6 +42,7 @@ class Room:
         receipts: of the events that are to be confirmed.
         full_at: the state of its rate limit.
         holds: how many commands need the log open, though nobody may be here.
+        watch: called when something was kept, or the log goes on elsewhere; it is to do no more than note that.
         suffix, seq_prefix: what makes a published event's JSON that which members get: its room, and where it has one,
             its seq.
     """
@@ -67,6 +68,7 @@ class Room:
         "roster",
         "seq_prefix",
         "suffix",
+        "watch",
     )
 
     def __init__(self, name: str, hub: Hub) -> None:
@@ -78,6 +80,7 @@ class Room:
         self.receipts = Receipts()
         self.roster = Roster()
         self.holds = 0
+        self.watch: Callable[[], None] | None = None
         self.full_at = 0.0
         self._hub = hub
         self._behind = 0
@@ -391,7 +394,8 @@ class Room:
         """Tells publishers, and delivers."""
         head = flight.settle(answer)
         batch, personal = flight.batch(), flight.personal()
-        before, self.head = self.head, head
+        before = self.head
+        self._move(head)
         self._hub.counters.events_published += len(batch.items)
         if self._behind:
             dropped = sum(not publication.keep for publication in flight.publications)
@@ -405,6 +409,12 @@ class Room:
                 item = self.item(publication.seq, publication.payload)
                 self.receipts.begin(self, publication.seq, item, publication.exclude, self._hub)
 
+    def _move(self, head: int) -> None:
+        """The log goes on."""
+        self.head = head
+        if self.watch is not None:
+            self.watch()
+
     # What other nodes do
 
     def arrived(self, entries: Sequence[Entry]) -> None:
@@ -412,7 +422,8 @@ class Room:
         if any(entry.payload.endswith(CONFIRM) for entry in entries):
             self.receipts.prepare(self, self._hub)
         batch = Batch([self.item(entry.seq, entry.payload) for entry in entries])
-        before, self.head = self.head, entries[-1].seq
+        before = self.head
+        self._move(entries[-1].seq)
         self._deliver(batch, NOBODY, before)
         for entry, item in zip(entries, batch.items, strict=True):
             if entry.payload.endswith(CONFIRM):
@@ -437,7 +448,8 @@ class Room:
             self.receipts = Receipts()
             for member in self.members:
                 member.acked, member.start = None, position.seq
-        self.epoch, self.head = position
+        self.epoch = position.epoch
+        self._move(position.seq)
         self._hub.counters.gaps += 1
 
     def came(self, node: str, entered: Sequence[Present], left: Sequence[str]) -> None:

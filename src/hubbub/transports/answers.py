@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -26,6 +27,16 @@ def problem(error: HandshakeError, **more: Any) -> dict[str, Any]:
     return {"title": phrase, "status": error.status, "detail": error.reason, **more}
 
 
+def accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a client takes gzip (RFC 9110, section 12.5.3); what it thinks of `*` does not matter."""
+    for name, value in headers:
+        for coding in value.lower().split(b",") if name == b"accept-encoding" else ():
+            kind, _, weight = coding.replace(b" ", b"").partition(b";q=")
+            if kind == b"gzip" and (not weight or weight.strip(b"0.")):
+                return True
+    return False
+
+
 def cross_origin(origins: Origins, scope: Scope, methods: bytes) -> Headers:
     """What a browser must be told so that a page of an allowed origin can read the answer.
 
@@ -46,16 +57,6 @@ def cross_origin(origins: Origins, scope: Scope, methods: bytes) -> Headers:
             (b"access-control-max-age", b"%d" % PREFLIGHT_SECONDS),
         ]
     return headers
-
-
-def accepts_gzip(scope: Scope) -> bool:
-    """Whether an answer may be gzip (RFC 9110, section 12.5.3)."""
-    for value in values_of(scope["headers"], b"accept-encoding"):
-        for item in value.lower().split(b","):
-            coding, _, weight = item.replace(b" ", b"").partition(b";q=")
-            if coding == b"gzip":
-                return weight == b"" or bool(weight.strip(b"0."))
-    return False
 
 
 async def respond(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Final
 
 import httptools
@@ -45,6 +46,7 @@ class Taken:
         protocol = self._serve()
         self.socket.set_protocol(protocol)
         protocol.connection_made(self.socket)
+        protocol.wait_for_next()
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -68,6 +70,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._in_head = True
         self._unanswered: list[Any] = []
+        self._kept_alive = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -85,6 +88,9 @@ class HttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         began_in_head = self._in_head
         self._unset_keepalive_if_required()
+        if self._kept_alive:
+            self._kept_alive = False
+            self._start_head()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -240,10 +246,13 @@ class HttpProtocol(HttpToolsProtocol):
         self.connections.discard(self)
         self.parser = None  # type: ignore[assignment]  # as above: the collector is not waited for
         self.scope.pop("extensions")
-        return Taken(self.transport, self.connections, self._serve_again)
+        serve = partial(type(self), self.config, self.server_state, self.app_state)  # without this one, which has ended
+        return Taken(self.transport, self.connections, serve)
 
-    def _serve_again(self) -> HttpProtocol:
-        return type(self)(config=self.config, server_state=self.server_state, app_state=self.app_state)
+    def wait_for_next(self) -> None:
+        """A request was answered: the next one may take its time to begin, and is not waited for in vain aloud."""
+        self._kept_alive = True
+        self._set_deadline(self.timeout_keep_alive)
 
     # Deadlines
 
@@ -265,5 +274,8 @@ class HttpProtocol(HttpToolsProtocol):
     def expire(self) -> None:
         """The request did not arrive in time."""
         self._slot = None
+        if self._kept_alive:
+            self.transport.close()
+            return
         self._refusal = (408, "the request did not arrive in time")
         self.send_400_response("")

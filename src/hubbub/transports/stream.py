@@ -80,7 +80,7 @@ class StreamRoute:
     async def _stream(self, scope: Scope, receive: Receive, send: Send, cross: Headers) -> None:
         wanted = read_wanted(scope)
         connection = await self._open(scope, wanted)
-        gzip = self._hub.config.http.gzip and accepts_gzip(scope)
+        gzip = self._hub.config.http.gzip and accepts_gzip(scope["headers"])
         form = self._form(wanted, gzip)
         headers: Headers = [(b"content-type", form.kind), (b"x-accel-buffering", b"no"), *cross]
         headers.append((b"vary", b"accept-encoding"))
