@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 from hubbub.codes import REMOVED
 from hubbub.config import Config, RoomPolicy
 from hubbub.errors import BrokerError, CommandError, LocalError
 from hubbub.hub.authorization import Authorizer as AuthorizeHook
+from hubbub.hub.calls import Calls
 from hubbub.hub.commands import BUILT_IN, VERBS
 from hubbub.hub.connection import Connection
 from hubbub.hub.control import (
@@ -47,6 +48,8 @@ ASGIApp = Callable[
     Awaitable[None],
 ]
 
+CALLS_PATH: Final = "/api"
+"""What handlers find as the path of somebody who calls over HTTP."""
 C = TypeVar("C", bound=Command)
 Outcome = Result | Coroutine[Any, Any, Result] | Coroutine[Any, Any, None]
 CommandHandler = Callable[[Connection, C], Outcome]
@@ -325,6 +328,10 @@ class Hubbub:
     def hooks(self) -> tuple[Sequence[Handler], Sequence[Handler]]:
         """What is called with each connection that has come, and that has ended."""
         return self._connected, self._disconnected
+
+    def calls(self, hub: Hub) -> Calls:
+        """The commands for those who have no connection; called by the node."""
+        return Calls(hub, CALLS_PATH, self._handlers, self._verbs)
 
     def bind(self, hub: Hub) -> list[Route]:
         """Connects the application to the hub that runs it; called by the node. Returns what it serves."""

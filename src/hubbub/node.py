@@ -35,7 +35,9 @@ from hubbub.hub import revocations
 from hubbub.hub.counters import Counters
 from hubbub.hub.hub import Hub
 from hubbub.hub.ports import Broker, Retention
-from hubbub.transports.api import TICKET_PATH, TicketRoute
+from hubbub.transports.api import ApiRoute
+from hubbub.transports.api_operation import Api
+from hubbub.transports.api_table import operations_of
 from hubbub.transports.asgi import WebSocketRoute, refuse
 from hubbub.transports.health import ALIVE_PATH, READY_PATH, Probe, alive
 from hubbub.transports.poll import POLL_PATH, PollRoute
@@ -215,13 +217,14 @@ class Node:
         hub = self.hub = Hub(self._runtime, self.open(), self.config, self._policies, self.counters)
         gate = self._gate = self._build_gate(hub)
         hub.authenticate = gate.identify
+        api = Api(hub, gate, self._app.calls(hub))
         routes: list[BaseRoute] = [
             StarletteRoute(route.path, WebSocketRoute(hub, route.endpoints, gate)) for route in self._app.bind(hub)
         ]
         routes += (
-            Route(TICKET_PATH, TicketRoute(hub, gate)),
             *(Route(path, StreamRoute(hub, gate, path, self._app.hooks)) for path in (SSE_PATH, LINES_PATH)),
             Route(POLL_PATH, PollRoute(hub, gate)),
+            ApiRoute(api, operations_of(api)),
             *self._probes,
         )
         for path, app in self._app.mounts:

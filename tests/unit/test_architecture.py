@@ -46,13 +46,9 @@ TABLE: dict[str, set[str]] = {
     },
     "transports": {
         *("errors", "codes", "config", "wire", "hub", "auth"),
-        *(
-            "transports.loop",
-            "transports.frames",
-            "transports.asgi",
-            "transports.answers",
-            "transports.http",
-        ),  # what transports share
+        # What transports share.
+        *("transports.loop", "transports.frames", "transports.asgi", "transports.answers", "transports.http"),
+        *("transports.api_operation", "transports.api_rooms", "transports.api_table"),  # the operations of the HTTP API
     },
     "app": {"hub", "wire", "errors", "config", "codes"},
     "node": {"app", "auth", "brokers", "transports", "hub", "wire", "config", "codes", "errors"},

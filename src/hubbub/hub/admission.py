@@ -112,10 +112,13 @@ class Admission:
             network = network_of(connection.remote[0])
             self._addresses[network] = self._addresses.get(network, 0) + 1
         if connection.identity.user:
-            user = self.users.setdefault(connection.identity.user, User())
-            user.connections[connection] = None
-            connection._user = user
-            self._forget_users()
+            connection._user = self.user(connection.identity.user)
+            connection._user.connections[connection] = None
+
+    def user(self, name: str) -> User:
+        """What is counted of a user, also of one who has no connection."""
+        self._forget_users()
+        return self.users.setdefault(name, User())
 
     def leave(self, connection: Connection) -> None:
         """Counts a connection out."""

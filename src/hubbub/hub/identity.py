@@ -39,6 +39,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         expires: until when they count, Unix seconds, with what the clocks may be apart; None for ever.
         grants: what it may do in rooms; None for everything.
         claims: all that the credentials say, for the application.
+        operator: it may use what the HTTP API has for operators, on all rooms and users.
     """
 
     user: str = ""
@@ -48,6 +49,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     expires: float | None = None
     grants: Grants | None = None
     claims: Mapping[str, Any] = {}
+    operator: bool = False
 
 
 NOTHING: Final = Grants(())

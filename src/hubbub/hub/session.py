@@ -104,11 +104,26 @@ class Sessions:
         connection.session = session
         return replaced
 
-    def _known(self, token: str, connection: Connection) -> Session | None:
+    def find(self, connection: Connection, token: str) -> Session | None:
+        """The session of a token, which is not taken up; None where it is another user's, or was not made by us.
+
+        It may have ended: who it was for what is stored it is still.
+        """
+        id, life = self._verified(token, connection.identity.user)
+        return (self._sessions.get(id) or Session(id, token, connection.id)) if life else None
+
+    def _verified(self, token: str, user: str) -> tuple[str, str]:
+        """The session's id, and the life of the node that made it; nothing where the token does not count."""
         id, _, rest = token.partition(".")
         life, _, signature = rest.partition(".")
-        signed = self._sign(id, life, connection.identity.user)
+        signed = self._sign(id, life, user)
         if not compare_digest(signed.encode(), signature.encode(errors="replace")) or self._revoked(id):
+            return "", ""
+        return id, life
+
+    def _known(self, token: str, connection: Connection) -> Session | None:
+        id, life = self._verified(token, connection.identity.user)
+        if not life:
             return None
         session = self._sessions.get(id)
         elsewhere = life != self._life and not self._forgotten(self._started)

@@ -17,6 +17,7 @@ from hubbub.transports.asgi import Send
 JSON: Final = b"application/json"
 PROBLEM: Final = b"application/problem+json"
 PREFLIGHT_SECONDS: Final = 600
+ALLOWED_HEADERS: Final = b"authorization, content-type, idempotency-key, if-none-match, last-event-id"
 _STATUSES: Final = frozenset(HTTPStatus)
 Headers = list[tuple[bytes, bytes]]
 
@@ -53,9 +54,11 @@ def cross_origin(origins: Origins, scope: Scope, methods: bytes) -> Headers:
     if scope["method"] == "OPTIONS":
         headers += [
             (b"access-control-allow-methods", methods),
-            (b"access-control-allow-headers", b"authorization, content-type, idempotency-key, last-event-id"),
+            (b"access-control-allow-headers", ALLOWED_HEADERS),
             (b"access-control-max-age", b"%d" % PREFLIGHT_SECONDS),
         ]
+    else:
+        headers.append((b"access-control-expose-headers", b"etag, retry-after"))
     return headers
 
 

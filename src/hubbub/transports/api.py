@@ -1,50 +1,195 @@
-"""What is asked for over plain HTTP: a one-time ticket for a client that can show its credentials only here."""
+"""The HTTP API as routes: finds a request's operation, lets somebody in, and answers with JSON or a problem."""
 
 from __future__ import annotations
 
+import gzip
 import logging
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, Final
+from urllib.parse import quote, unquote_to_bytes
 
-from hubbub.auth.gate import Gate, Scope
-from hubbub.errors import HandshakeError
-from hubbub.hub.hub import Hub
+import msgspec
+from starlette.routing import BaseRoute, Match
+
+from hubbub.auth.gate import Scope
+from hubbub.auth.headers import values_of
+from hubbub.errors import CommandError, HandshakeError
 from hubbub.hub.identity import CHALLENGE
-from hubbub.transports.answers import JSON, PROBLEM, cross_origin, problem, respond
-from hubbub.transports.asgi import Receive, Send
+from hubbub.transports.answers import JSON, PROBLEM, Headers, cross_origin, problem
+from hubbub.transports.api_operation import Answer, Api, Operation, Refusal, Request, query_of, refusal_of
+from hubbub.transports.asgi import Message, Receive, Send
 
 log: Final = logging.getLogger("hubbub")
-TICKET_PATH: Final = "/api/ticket"
+LEAST_GZIPPED: Final = 1024
+"""Bytes below which compression saves no packet."""
+GZIP_LEVEL: Final = 4
+VARY: Final = b"origin, accept-encoding, authorization, cookie"
+READS: Final = ("GET", "HEAD")
 
 
-class TicketRoute:
-    """`POST /api/ticket`: answers with `{"ticket": …, "expiresIn": seconds}`, for `GET /ws?ticket=…`, once."""
+class ApiRoute(BaseRoute):
+    """The paths of some operations. The names in them are read from the path as it was sent, where `%2F` is no slash.
 
-    def __init__(self, hub: Hub, gate: Gate) -> None:
-        self._hub = hub
-        self._gate = gate
+    Args:
+        operations: the table.
+    """
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        cross = cross_origin(self._gate.origins, scope, b"POST")
+    def __init__(self, api: Api, operations: Iterable[Operation]) -> None:
+        self._api = api
+        self._paths: dict[tuple[str, ...], dict[str, Operation]] = {}
+        for operation in operations:
+            template = tuple(operation.path.split("/")[1:])
+            self._paths.setdefault(template, {})[operation.method] = operation
+
+    def matches(self, scope: Message) -> tuple[Match, Message]:
+        if scope["type"] == "http":
+            segments = segments_of(scope)
+            if segments is not None and (found := self._find(segments)) is not None:
+                methods, params = found
+                return Match.FULL, {"endpoint": self, "path_params": params, "api_methods": methods}
+        return Match.NONE, {}
+
+    def _find(self, segments: list[str]) -> tuple[dict[str, Operation], dict[str, str]] | None:
+        for template, methods in self._paths.items():
+            if len(template) != len(segments):
+                continue
+            params: dict[str, str] = {}
+            for part, segment in zip(template, segments, strict=True):
+                if part.startswith("{"):
+                    params[part[1:-1]] = segment
+                elif part != segment:
+                    break
+            else:
+                return methods, params
+        return None
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        methods: dict[str, Operation] = scope["api_methods"]
+        allowed = ", ".join((*methods, *(("HEAD",) if "GET" in methods else ()), "OPTIONS")).encode()
+        headers = cross_origin(self._api.gate.origins, scope, allowed)
         try:
-            status, body = await self._answer(scope)
-            await respond(send, status, body, cross)
-        except HandshakeError as error:
-            self._hub.counters.handshakes_refused += 1
-            log.info("a ticket was refused: status=%d reason=%r", error.status, error.reason)
-            await respond(send, error.status, problem(error), [*error.headers, *cross], PROBLEM)
+            if scope["method"] == "OPTIONS":
+                self._api.gate.origins.check(scope["headers"], cookie=True)
+                await _respond(scope, send, 204, None, headers)
+                return
+            operation = methods.get("GET" if scope["method"] == "HEAD" else scope["method"])
+            if operation is None:
+                raise HandshakeError(405, f"the methods of this path are {allowed.decode()}", ((b"allow", allowed),))
+            answer = await self._answer(operation, scope, receive)
+            await _respond(
+                scope,
+                send,
+                204 if answer.body is None else 200,
+                answer.body,
+                [*answer.headers, *headers],
+                tagged=operation.tagged,
+            )
+        except (HandshakeError, CommandError) as error:
+            await self._refuse(scope, send, error, headers)
 
-    async def _answer(self, scope: Scope) -> tuple[int, dict[str, Any] | None]:
-        if scope["method"] == "OPTIONS":
-            self._gate.origins.check(scope["headers"], cookie=True)
-            return 204, None
-        if scope["method"] != "POST":
-            raise HandshakeError(405, "a ticket is asked for with POST", ((b"allow", b"POST, OPTIONS"),))
-        kinds = [value for name, value in scope["headers"] if name == b"content-type"]
-        if any(kind.partition(b";")[0].strip().lower() != JSON for kind in kinds):
+    async def _answer(self, operation: Operation, scope: Scope, receive: Receive) -> Answer:
+        api = self._api
+        kinds = values_of(scope["headers"], b"content-type")
+        if operation.method not in READS and (kinds or operation.body is not None) and not is_json(kinds):
             raise HandshakeError(415, "a body is application/json")  # other pages can send all else without asking
-        visitor = await self._gate.admit(scope)
-        if not visitor.identity.user:
-            raise HandshakeError(401, "credentials are required", CHALLENGE)
-        self._hub.standing.check(visitor.identity)
-        ticket = await self._gate.tickets.give(visitor.identity)
-        return 200, {"ticket": ticket, "expiresIn": int(self._hub.config.auth.ticket_seconds)}
+        visitor = await api.gate.admit(scope)
+        api.hub.standing.check(visitor.identity)
+        if operation.operator and not visitor.identity.operator:
+            if visitor.identity.user:
+                raise HandshakeError(403, "this is for operators: show an API key")
+            raise HandshakeError(401, "this is for operators: show an API key", CHALLENGE)
+        body = b""
+        if operation.body is not None:
+            body = await _read_body(receive, api.hub.config.limits.max_body_bytes)
+        query = query_of(scope, operation.query)
+        return await operation.carry_out(api, Request(scope, visitor, scope["path_params"], query, body))
+
+    async def _refuse(self, scope: Scope, send: Send, error: HandshakeError | CommandError, headers: Headers) -> None:
+        refusal = refusal_of(error) if isinstance(error, CommandError) else error
+        more: Mapping[str, Any] = refusal.more if isinstance(refusal, Refusal) else {}
+        if not more:  # it was not let in; what a command is refused with is nobody's knock
+            self._api.hub.counters.handshakes_refused += 1
+            log.info("a request was refused: status=%d reason=%r", refusal.status, refusal.reason)
+        body = problem(refusal, **more)
+        await _respond(scope, send, refusal.status, body, [*refusal.headers, *headers], kind=PROBLEM)
+
+
+def is_json(kinds: Sequence[bytes]) -> bool:
+    """Whether a body says that it is JSON, which no form of another site's page can say."""
+    return len(kinds) == 1 and kinds[0].partition(b";")[0].strip().lower() == JSON
+
+
+def segments_of(scope: Scope) -> list[str] | None:
+    """The parts of a path below where this application is mounted, decoded one by one; None where they are no UTF-8."""
+    path: str = scope["path"]
+    raw: bytes = scope.get("raw_path") or b""
+    if unquote_to_bytes(raw) != path.encode("utf-8", "surrogateescape"):  # somebody has rewritten it since
+        raw = quote(path, safe="/").encode()
+    below = raw.split(b"/")[1 + scope.get("root_path", "").count("/") :]
+    try:
+        return [unquote_to_bytes(segment).decode() for segment in below]
+    except UnicodeDecodeError:
+        return None
+
+
+async def _read_body(receive: Receive, longest: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise HandshakeError(400, "the body did not arrive")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > longest:  # our own server has refused it before
+            raise HandshakeError(413, f"the body is longer than {longest} bytes (max_body_bytes)")
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+async def _respond(
+    scope: Scope,
+    send: Send,
+    status: int,
+    body: object,
+    headers: Headers,
+    *,
+    kind: bytes = JSON,
+    tagged: bool = False,
+) -> None:
+    """Answers with JSON, compressed where that is worth it, or with nothing where the client has it already."""
+    content = b"" if body is None else msgspec.json.encode(body)
+    lines = {**dict(headers), b"x-content-type-options": b"nosniff"}
+    if tagged and content:
+        lines[b"etag"] = b'W/"%b"' % blake2b(content, digest_size=12).hexdigest().encode()
+        lines[b"cache-control"] = b"private, no-cache"
+        lines[b"vary"] = VARY
+        if _knows(scope, lines[b"etag"]):
+            status, content = 304, b""
+    if content:
+        lines[b"content-type"] = kind
+        lines[b"vary"] = VARY
+        if len(content) > LEAST_GZIPPED and _takes_gzip(scope):
+            content = gzip.compress(content, GZIP_LEVEL, mtime=0)
+            lines[b"content-encoding"] = b"gzip"
+        lines[b"content-length"] = b"%d" % len(content)
+    headers = list(lines.items())
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
+
+
+def _knows(scope: Scope, tag: bytes) -> bool:
+    """RFC 9110, section 13.1.2: weak comparison with a list, or `*`."""
+    given = b",".join(values_of(scope["headers"], b"if-none-match"))
+    known = [entry.strip().removeprefix(b"W/") for entry in given.split(b",")]
+    return b"*" in known or tag.removeprefix(b"W/") in known
+
+
+def _takes_gzip(scope: Scope) -> bool:
+    for value in values_of(scope["headers"], b"accept-encoding"):
+        for entry in value.lower().split(b","):
+            coding, _, weight = entry.replace(b" ", b"").partition(b";")
+            if coding in (b"gzip", b"*") and weight not in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000"):
+                return True
+    return False

@@ -1,0 +1,230 @@
+"""An operation of the HTTP API: a row of the table that its routes and its OpenAPI document are both made from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import UNSET
+
+from hubbub import codes
+from hubbub.auth.gate import Gate, Scope, Visitor
+from hubbub.auth.headers import values_of
+from hubbub.errors import CommandError, HandshakeError
+from hubbub.hub.calls import Calls, Reply
+from hubbub.hub.hub import Hub
+from hubbub.hub.limits import clean_room
+from hubbub.transports.answers import Headers
+from hubbub.wire.messages import LONGEST_ID, Command, Error
+
+STATUSES: Final[Mapping[str, int]] = {
+    codes.FORBIDDEN: 403,
+    codes.INVALID_TOKEN: 401,
+    codes.NOT_IN_ROOM: 404,
+    codes.TOO_MANY_ROOMS: 409,
+    codes.CLOSED: 409,
+    codes.MESSAGE_ID_CONFLICT: 422,
+    codes.RATE_LIMITED: 429,
+    codes.INTERNAL: 500,
+    codes.UNAVAILABLE: 503,
+}
+"""What a refusal of a command is over HTTP; any other, an application's own too, is 400."""
+
+
+class Refusal(HandshakeError):
+    """A request that is answered with a problem.
+
+    Args:
+        more: members of the problem beside its status and reason.
+    """
+
+    def __init__(self, status: int, reason: str, more: Mapping[str, Any], headers: Headers | None = None) -> None:
+        super().__init__(status, reason, tuple(headers or ()))
+        self.more = more
+
+
+def refusal_of(error: Error | CommandError) -> Refusal:
+    """The refusal of a command, as over a WebSocket."""
+    retry_ms = error.retry_ms if isinstance(error, CommandError) else error.retry_after
+    more: dict[str, Any] = {"code": error.code}
+    headers: Headers = []
+    if isinstance(retry_ms, int):
+        more["retryAfter"] = retry_ms
+        headers.append((b"retry-after", b"%d" % -(-retry_ms // 1000)))
+    if isinstance(error, Error) and error.correlation_id is not UNSET:
+        more["correlationId"] = error.correlation_id
+    return Refusal(STATUSES.get(error.code, 400), error.message, more, headers)
+
+
+class Query(msgspec.Struct):
+    """The parameters of a request's query: names, types and bounds, as the document has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """What operations work with."""
+
+    hub: Hub
+    gate: Gate
+    calls: Calls
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request for an operation, from somebody who was let in.
+
+    Attributes:
+        params: what stands in its path.
+        query: an instance of the operation's own struct.
+    """
+
+    scope: Scope
+    visitor: Visitor
+    params: Mapping[str, str]
+    query: Any
+    body: bytes
+
+    @property
+    def room(self) -> str:
+        """The room in its path, as rooms are named.
+
+        Raises:
+            CommandError: `invalid_name`.
+        """
+        name = clean_room(self.params["room"])
+        if not name:
+            raise CommandError(codes.INVALID_NAME, "A room has a name")
+        return name
+
+    @property
+    def idempotency_key(self) -> str:
+        """The request's Idempotency-Key; empty for none. As a text of structured fields (RFC 9651) or without quotes.
+
+        Raises:
+            CommandError: `invalid_message`: there are several, or it is too long.
+        """
+        keys = [value.decode("latin-1").strip() for value in values_of(self.scope["headers"], b"idempotency-key")]
+        if not keys:
+            return ""
+        key = keys[0][1:-1] if len(keys[0]) > 1 and keys[0][0] == keys[0][-1] == '"' else keys[0]
+        if len(keys) > 1 or not 0 < len(key) <= LONGEST_ID or not (key.isascii() and key.isprintable()):
+            raise CommandError(codes.INVALID_MESSAGE, f"One Idempotency-Key, of 1 to {LONGEST_ID} characters")
+        return key
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is answered.
+
+    Attributes:
+        body: what JSON is made of; None for 204.
+    """
+
+    body: object = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OneCommand:
+    """A body that is a command of a kind, without what the request says elsewhere."""
+
+    kind: type[Command]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyCommand:
+    """A body that is a command of one of several kinds; its `type` says which."""
+
+    kinds: tuple[type[Command], ...]
+
+
+Body = type[msgspec.Struct] | OneCommand | AnyCommand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one path.
+
+    Attributes:
+        name: its `operationId`.
+        path: with `{names}` for the parts that vary.
+        summary: one sentence.
+        carry_out: answers a request.
+        query: its parameters.
+        body: what a body has to be; None for no body.
+        answer: what its JSON is; None where there is none.
+        empty: it may be answered with 204.
+        key: an Idempotency-Key makes it safe to repeat.
+        refused: statuses that it may be refused with, beside those of all.
+        tagged: the answer has an ETag.
+        operator: it takes an API key, or who else is an operator.
+    """
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    carry_out: Callable[[Api, Request], Awaitable[Answer]]
+    query: type[Query] = Query
+    body: Body | None = None
+    answer: type[msgspec.Struct] | None = None
+    empty: bool = False
+    key: bool = False
+    refused: tuple[int, ...] = ()
+    tagged: bool = False
+    operator: bool = False
+
+
+def query_of(scope: Scope, kind: type[Query]) -> Query:
+    """The parameters of a request's query; what is none of them is passed over.
+
+    Raises:
+        CommandError: `invalid_message`: one is given twice, or is not what it should be.
+    """
+    known = kind.__struct_encode_fields__
+    given: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(scope.get("query_string", b"").decode("ascii"), keep_blank_values=True, errors="strict")
+    except ValueError:
+        raise CommandError(codes.INVALID_MESSAGE, "The query is not UTF-8") from None
+    for name, value in pairs:
+        if name in given:
+            raise CommandError(codes.INVALID_MESSAGE, f"{name} is given more than once")
+        if name in known:
+            given[name] = value
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise CommandError(codes.INVALID_MESSAGE, f"In the query: {error}") from None
+
+
+def fields_of(command: type[Command], **values: str) -> dict[str, str]:
+    """Those of these fields that a command has, and that are not empty."""
+    known = command.__struct_encode_fields__
+    return {name: value for name, value in values.items() if value and name in known}
+
+
+async def call(api: Api, request: Request, command: Command, username: str = "") -> Reply:
+    """Carries a command out for whoever asks, in the room of the path.
+
+    Raises:
+        Refusal, CommandError: it was refused.
+    """
+    visitor = request.visitor
+    caller = api.calls.caller(visitor.identity, visitor.remote, request.query.session)
+    replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    api.calls.call(
+        caller,
+        command,
+        request.room,
+        username or request.query.username,
+        lambda reply: None if replied.done() else replied.set_result(reply),
+    )
+    reply = await replied
+    if isinstance(reply.said, Error):
+        raise refusal_of(reply.said)
+    return reply
