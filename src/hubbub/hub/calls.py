@@ -25,6 +25,7 @@ from hubbub.codes import (
     UNKNOWN_TYPE,
 )
 from hubbub.errors import CommandError
+from hubbub.hub.admission import network_of
 from hubbub.hub.authorization import authorized, guard
 from hubbub.hub.commands import HEAVY, ack, reply, shown_name
 from hubbub.hub.connection import GONE, Connection
@@ -91,6 +92,13 @@ class Caller(Connection):
     """Who calls: a connection for one command, which is in no list of the hub's. It cannot be in rooms."""
 
     __slots__ = ()
+
+    @property
+    def device(self) -> str:
+        """Its session, or without one its address: a call that is repeated is to be known again."""
+        if self.session is not None or self.remote is None:
+            return super().device
+        return f"address:{network_of(self.remote[0])}"
 
     def join(self, room: str, username: str, *, keep: bool = False) -> Room:
         """Nobody enters a room with a call.
