@@ -28,7 +28,7 @@ from tests.support.swarm import Swarm, failures
 MOST = 24
 """Connections of a node: so few that a test can fill one."""
 EVERYBODY = ("--auth", "jwt,anonymous", "--anonymous-rooms", "*")
-OPTIONS = (*EVERYBODY, "--max-connections", str(MOST), "--rate-limit", "0", "--drain-notice-seconds", "0.5")
+OPTIONS = (*EVERYBODY, "--rate-limit", "0", "--drain-notice-seconds", "0.5")
 SENT_AWAY = "closed with (1012, 'after=500')"
 
 
@@ -38,11 +38,15 @@ class Pair:
     Attributes:
         nodes: as they run, or ran last.
         issuer: whose tokens count there; who has none is let in as well.
+
+    Args:
+        most: connections of a node.
     """
 
-    def __init__(self, folder: Path, redis: RedisServer) -> None:
+    def __init__(self, folder: Path, redis: RedisServer, most: int = MOST) -> None:
         self.nodes: list[Server] = []
         self.issuer = secret_issuer(folder)
+        self._most = most
         self._redis = redis
         self._prefix = f"test-{uuid4()}:"
         self._folder = folder
@@ -57,7 +61,7 @@ class Pair:
 
     def _serve(self, port: int | None) -> Server:
         shared = ("--broker", self._redis.url, "--redis-prefix", self._prefix)
-        options = (*TRUSTING, *self.issuer.options, *shared, *OPTIONS)
+        options = (*TRUSTING, *self.issuer.options, *shared, *OPTIONS, "--max-connections", str(self._most))
         return self._stack.enter_context(serve(self._folder, FAST, *options, target=BEHIND, port=port))
 
     def start_again(self, number: int) -> None:
