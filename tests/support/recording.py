@@ -27,6 +27,12 @@ def begin(history: History) -> None:
     _Running.history, _Running.connections = history, 0
 
 
+def client() -> Client:
+    """A further client of the test, whose protocol no tap can follow."""
+    _Running.connections += 1
+    return _Running.history.client(f"connection {_Running.connections}")
+
+
 def _decoded(message: bytes | str) -> dict[str, Any] | None:
     """An object in JSON, or in MessagePack when it is binary; None for all else."""
     try:

@@ -22,7 +22,7 @@ _ESCAPED: Final = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
 
 
 def read_credentials(
-    scope: Mapping[str, Any], *, remote: str, token_in_query: bool
+    scope: Mapping[str, Any], *, remote: str, token_in_query: bool, ticket: bool = False
 ) -> tuple[Credentials, tuple[str, ...]]:
     """The credentials of a request, and the sub-protocols that it offers beside the one that is a token.
 
@@ -30,6 +30,7 @@ def read_credentials(
         scope: ASGI's, of `http` or `websocket`.
         remote: the client's address.
         token_in_query: whether `?token=` counts; else it is ignored.
+        ticket: whether `?ticket=` counts, as it always does for a WebSocket.
 
     Raises:
         HandshakeError: 400 for more than one token or ticket, and for those of other characters than visible ASCII or
@@ -44,8 +45,9 @@ def read_credentials(
         *(entry.removeprefix(BEARER) for entry in offered if entry.startswith(BEARER)),
         *(value for name, value in query if name == "token" and token_in_query),
     ]
-    # A ticket opens a WebSocket, and buys no other ticket.
-    tickets = [value for name, value in query if name == "ticket" and scope["type"] == "websocket"]
+    # A ticket opens a connection, and buys no other ticket.
+    opens = ticket or scope["type"] == "websocket"
+    tickets = [value for name, value in query if name == "ticket" and opens]
     credentials = Credentials(
         token=_only(tokens),
         ticket=_only(tickets),

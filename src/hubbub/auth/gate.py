@@ -152,8 +152,11 @@ class Gate:
         self._knock = knock
         self._ready = ready
 
-    async def admit(self, scope: Scope) -> Visitor:
+    async def admit(self, scope: Scope, *, ticket: bool = False) -> Visitor:
         """Who asks for a connection or a ticket.
+
+        Args:
+            ticket: whether one is as good as other credentials, as it always is for a WebSocket.
 
         Raises:
             HandshakeError: 400, 401, 403, 429 or 503.
@@ -165,7 +168,7 @@ class Gate:
         if self._local and not is_local(scope, address, headers):
             raise HandshakeError(403, "who may come in from elsewhere has not been chosen (auth)")
         credentials, subprotocols = read_credentials(
-            {**scope, "headers": headers}, remote=address, token_in_query=self._token_in_query
+            {**scope, "headers": headers}, remote=address, token_in_query=self._token_in_query, ticket=ticket
         )
         if credentials.token or credentials.ticket:  # a browser sends its cookies by itself: they are not meant
             credentials = without_cookies(credentials)

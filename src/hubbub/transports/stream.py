@@ -101,7 +101,7 @@ class StreamRoute:
             HandshakeError, CommandError: who may not.
         """
         hub = self._hub
-        visitor = await self._gate.admit(scope)
+        visitor = await self._gate.admit(scope, ticket=True)
         hub.admit(visitor.address, visitor.identity)
         endpoint = StreamEndpoint(hub, self._path, wanted, self._hooks)
         session = session_of(scope.get("query_string", b""))
