@@ -50,9 +50,10 @@ $(VENV)/.dev: $(VENV)/.serve requirements/dev.txt
 serve: setup
 	$(BIN)/hubbub serve --port 8080
 
-# Chromium draws the pages; Node.js runs the client `ws`. Neither is needed to serve.
+# Chromium draws the pages, curl shows streams; Node.js runs the client `ws`. None is needed to serve.
 browser:
 	@command -v chromium >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium; } || { echo "the browser tests need Chromium: apt-get install chromium"; exit 1; }
+	@command -v curl >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq curl; } || { echo "the tests need curl: apt-get install curl"; exit 1; }
 
 # Unpacked, not installed: as packages both would be services that start. apt-get finds what they need beside the system's.
 proxies:

@@ -6,6 +6,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext
 
 from tests.browser.conftest import OpenTab
+from tests.browser.tab import Tab
+from tests.browser.test_event_source import LISTEN
 from tests.support.certificates import Authority
 from tests.support.proxies import PROXIES, Proxy, proxied
 from tests.support.server import serve
@@ -37,3 +39,15 @@ def test_two_people_chat(proxy: Proxy, open_tab: OpenTab, room: str) -> None:
     bob.texts.filter(has_text="hello").wait_for()
     assert bob.page.evaluate("performance.getEntriesByType('navigation')[0].nextHopProtocol") == "h2"
     assert ada.page.evaluate("isSecureContext")
+
+
+def test_an_event_source_gets_each_event_as_it_comes(proxy: Proxy, context: BrowserContext, room: str) -> None:
+    page = context.new_page()
+    page.goto(proxy.http)
+    page.evaluate(LISTEN, [room])
+    page.wait_for_function("recovered.length === 1")
+    ada = context.new_page()
+    tab = Tab(ada).enter(proxy.http, "ada", room)
+    for number, text in enumerate(("one", "two"), 1):
+        tab.say(text)
+        page.wait_for_function("count => heard.length === count", arg=number)

@@ -1,0 +1,31 @@
+"""Streams in curl, as somebody looks at them in a terminal."""
+
+import shutil
+import subprocess
+from uuid import uuid4
+
+import pytest
+
+from tests.conftest import Servers
+from tests.support.chatter import chatting
+from tests.support.server import FAST
+
+
+@pytest.mark.parametrize("options", [("-N",), ("-N", "--compressed"), ("-N", "--http1.0")], ids=" ".join)
+@pytest.mark.parametrize(("path", "line"), [("/sse", b"event: message\n"), ("/stream", b'{"type":"message"')])
+def test_each_event_is_shown_as_it_comes(servers: Servers, options: tuple[str, ...], path: str, line: bytes) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.fail("this test needs curl: make browser")
+    server, room = servers(FAST, "--rate-limit", "0"), f"room-{uuid4()}"
+    command = [curl, "-sS", *options, "--max-time", "20", f"{server.http}{path}?room={room}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as shown, chatting(f"{server.ws}/ws") as ada:
+        assert shown.stdout is not None
+        while b"room_info" not in shown.stdout.readline():
+            pass
+        ada.join(room, "ada")
+        for text in ("one", "two"):
+            ada.send(type="message", text=text)
+            while line not in (read := shown.stdout.readline()):
+                assert read, "curl has ended"
+        shown.kill()
