@@ -15,11 +15,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hubbub.config import Config
 from hubbub.hub.counters import Counters
-from hubbub.transports.loop import TAKEOVER, linger, shared_by
+from hubbub.transports.loop import READ_BUFFER_BYTES, TAKEOVER, Shared, linger, shared_by
 from hubbub.wire.handshake import encode_refusal
 
 LINGER_SECONDS: Final = 2.0
 MOST_PIPELINED: Final = 8
+# Between two requests, as uvicorn's own setting.
+KEEP_ALIVE_SECONDS: Final = 5.0
+# Between two protocols: uvloop holds on to the last one that had a `data_received` (benchmark: polls.py).
+NOBODY: Final = asyncio.Protocol()
 
 
 class _Refused(Exception):
@@ -34,19 +38,91 @@ class Taken:
         connections: what ends when the server stops; whoever takes over puts itself in, and has a `shutdown()`.
     """
 
-    __slots__ = ("_serve", "connections", "socket")
+    __slots__ = ("_serve", "_shared", "connections", "socket")
 
-    def __init__(self, socket: asyncio.Transport, connections: set[Any], serve: Callable[[], HttpProtocol]) -> None:
+    def __init__(
+        self, socket: asyncio.Transport, connections: set[Any], shared: Shared, serve: Callable[[], HttpProtocol]
+    ) -> None:
         self.socket = socket
         self.connections = connections
+        self._shared = shared
         self._serve = serve
 
-    def give_back(self) -> None:
-        """The response is written: the connection waits for its next request."""
+    def give_back(self, early: bytes = b"") -> None:
+        """The response is written: the connection waits for its next request.
+
+        Args:
+            early: what has come of that already.
+        """
+        KeptAlive(self, self._shared, early)
+
+    def serve(self, data: bytes) -> None:
+        """The next request has begun with these bytes."""
         protocol = self._serve()
         self.socket.set_protocol(protocol)
         protocol.connection_made(self.socket)
-        protocol.wait_for_next()
+        protocol.data_received(data)
+
+
+class KeptAlive(asyncio.BufferedProtocol):
+    """A connection between two requests: a parser is made once there is something to parse, and its turn has come.
+
+    All who were answered together may ask again together; each request under way takes 8 KB (benchmark: polls.py).
+    """
+
+    __slots__ = ("_data", "_shared", "_slot", "_taken")
+
+    def __init__(self, taken: Taken, shared: Shared, data: bytes) -> None:
+        self._taken = taken
+        self._shared = shared
+        self._data = data
+        self._slot = shared.put(self, KEEP_ALIVE_SECONDS)
+        taken.connections.add(self)
+        taken.socket.set_protocol(self)
+        if data:
+            shared.in_turn(self._begin)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._shared.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if not self._data:
+            self._shared.in_turn(self._begin)
+        self._data += self._shared.buffer[:nbytes]
+        if len(self._data) >= READ_BUFFER_BYTES:
+            self._taken.socket.pause_reading()
+
+    def _begin(self) -> None:
+        socket = self._taken.socket
+        if not socket.is_closing():
+            self._done()
+            socket.resume_reading()
+            self._taken.serve(self._data)
+
+    def eof_received(self) -> None:
+        pass
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._done()
+
+    def pause_writing(self) -> None:
+        pass
+
+    def resume_writing(self) -> None:
+        pass
+
+    def _done(self) -> None:
+        self._shared.discard(self, self._slot)
+        self._taken.connections.discard(self)
+
+    def expire(self) -> None:
+        """No request has come; a client that has just begun one knows that it was not heard."""
+        if not self._data:
+            self._taken.socket.close()
+
+    def shutdown(self) -> None:
+        """uvicorn stops."""
+        self._taken.socket.close()
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -70,7 +146,6 @@ class HttpProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._in_head = True
         self._unanswered: list[Any] = []
-        self._kept_alive = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -88,9 +163,6 @@ class HttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         began_in_head = self._in_head
         self._unset_keepalive_if_required()
-        if self._kept_alive:
-            self._kept_alive = False
-            self._start_head()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -246,13 +318,9 @@ class HttpProtocol(HttpToolsProtocol):
         self.connections.discard(self)
         self.parser = None  # type: ignore[assignment]  # as above: the collector is not waited for
         self.scope.pop("extensions")
+        self.transport.set_protocol(NOBODY)
         serve = partial(type(self), self.config, self.server_state, self.app_state)  # without this one, which has ended
-        return Taken(self.transport, self.connections, serve)
-
-    def wait_for_next(self) -> None:
-        """A request was answered: the next one may take its time to begin, and is not waited for in vain aloud."""
-        self._kept_alive = True
-        self._set_deadline(self.timeout_keep_alive)
+        return Taken(self.transport, self.connections, self._shared, serve)
 
     # Deadlines
 
@@ -274,8 +342,5 @@ class HttpProtocol(HttpToolsProtocol):
     def expire(self) -> None:
         """The request did not arrive in time."""
         self._slot = None
-        if self._kept_alive:
-            self.transport.close()
-            return
         self._refusal = (408, "the request did not arrive in time")
         self.send_400_response("")

@@ -446,13 +446,8 @@ class WaitingPoll(Poll, asyncio.BufferedProtocol):
         """The connection waits for its next request, or has it already."""
         self._done()
         self._taken.connections.discard(self)
-        socket = self._taken.socket
-        self._taken.give_back()
-        socket.resume_reading()
-        if self._early:
-            protocol = socket.get_protocol()
-            assert isinstance(protocol, asyncio.Protocol)
-            protocol.data_received(self._early)
+        self._taken.socket.resume_reading()
+        self._taken.give_back(self._early)
 
 
 # The route

@@ -93,7 +93,8 @@ def taking(*pieces: bytes) -> tuple[Taking, FakeSocket]:
         for taken in app.taken:
             if taken is not None:
                 taken.give_back()
-        socket.arrive(HEAD + b"\r\n")
+        socket.arrive(HEAD)
+        socket.arrive(b"\r\n")
         await turns()
         return app, socket
 
@@ -118,3 +119,32 @@ def test_what_has_not_arrived_or_is_followed_is_not_taken_over(pieces: tuple[byt
     app, socket = taking(*pieces)
     assert app.taken[0] is None
     assert bytes(socket.written).startswith(b"HTTP/1.1 204")
+
+
+def given_back(early: bytes) -> tuple[Taking, FakeSocket]:
+    """The application and the socket once its first request was answered, and what had come behind that."""
+
+    async def talk() -> tuple[Taking, FakeSocket]:
+        app = Taking()
+        socket = connect(app)
+        socket.arrive(HEAD + b"\r\n")
+        await turns()
+        assert app.taken[0] is not None
+        app.taken[0].give_back(early)
+        await turns()
+        if not early:
+            socket.get_protocol().expire()
+        return app, socket
+
+    return asyncio.run(talk())
+
+
+def test_what_came_before_a_connection_was_given_back_is_its_next_request() -> None:
+    app, socket = given_back(HEAD + b"\r\n")
+    assert bytes(socket.written).count(b"200 OK") == len(app.taken) == 2
+
+
+def test_between_two_requests_a_connection_ends_without_a_word() -> None:
+    app, socket = given_back(b"")
+    assert socket.ends
+    assert bytes(socket.written).count(b"HTTP/1.1") == len(app.taken) == 1
