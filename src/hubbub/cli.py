@@ -158,6 +158,14 @@ def _token(
     )
 
 
+def _key(name: str) -> None:
+    from hubbub.auth.api_keys import make_key  # only this command needs it
+
+    key, entry = make_key(name)
+    click.echo(f"{key}\n{entry}")
+    click.echo("the key, for whoever calls; and its entry, for api_keys or a line of api_keys_file", err=True)
+
+
 def _chat(url: str, room: str, username: str, token_file: Path | None) -> None:
     from hubbub.client import chat  # only this command needs it
 
@@ -212,7 +220,14 @@ def build() -> click.Group:
             *_setting_options(TOKEN_SETTINGS),
         ],
     )
-    group = click.Group("hubbub", commands=[serve_command, chat_command, token_command], help="Rooms in real time.")
+    key_command = click.Command(
+        "key",
+        callback=_key,
+        help="Make an API key: prints the key, and the entry that lets it in.",
+        params=[click.Argument(["name"])],
+    )
+    commands = [serve_command, chat_command, token_command, key_command]
+    group = click.Group("hubbub", commands=commands, help="Rooms in real time.")
     return click.version_option(__version__)(group)
 
 

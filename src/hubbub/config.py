@@ -161,6 +161,10 @@ class Auth:
     cookie_secret: str = _secret("the secret that the framework signs cookies with, at least 32 bytes")
     cookie_secret_file: str = _setting("", "a file that holds cookie_secret")
     cookie_seconds: float = _setting(1_209_600.0, "how long a cookie counts; two weeks, as both frameworks", 1)
+    api_keys: str = _setting(
+        "", "API keys of other programs: a list of name:digest, as `hubbub key NAME` prints; no key itself", shown=False
+    )
+    api_keys_file: str = _setting("", "a file that holds api_keys, one a line")
     ticket_seconds: float = _setting(30.0, "how long a one-time ticket waits to be used", 1)
     token_in_query: bool = _setting(False, "take tokens from ?token= too; they end up in the logs of others")
     display_names: bool = _setting(False, "let authenticated users join under names of their own")

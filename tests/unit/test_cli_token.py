@@ -11,6 +11,7 @@ from typing import Any
 import click
 import pytest
 
+from hubbub.auth.api_keys import ApiKeys, keys_of
 from hubbub.auth.tokens import tokens_of
 from hubbub.cli import build, main
 from hubbub.config import Auth, Setting, items_of, load, settings
@@ -251,3 +252,17 @@ def test_secrets_are_empty_by_default() -> None:
 )
 def test_a_list_has_commas_or_spaces_between_its_items(text: str, items: list[str]) -> None:
     assert items_of(text) == items
+
+
+def test_key_prints_a_key_and_the_entry_that_lets_it_in(bare: Program) -> None:
+    code, output, explained = bare._run("key", "ops")
+    key, entry = output.split()
+    assert (code, explained.count("\n"), key in explained) == (0, 1, False)
+    ways = ApiKeys(keys_of(Auth(api_keys=entry)))
+    identity = asyncio.run(ways.authenticate(Credentials(token=key)))
+    assert identity is not None
+    assert (identity.user, identity.operator) == ("key:ops", True)
+
+
+def test_a_key_has_a_name_that_can_be_written_down(bare: Program) -> None:
+    assert "a key's name" in bare.mistake("key", "a b")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from hubbub.auth.api_keys import ApiKeys, keys_of
 from hubbub.auth.gate import Anonymous, Application, Authenticator, Hook
 from hubbub.auth.origin import Origins
 from hubbub.auth.proxies import Proxies
@@ -29,14 +30,16 @@ def choose_ways(settings: Auth, hook: Hook | None, now: Callable[[], float]) -> 
     for name in names:
         if name not in SCHEMES:
             raise ConfigError(f"auth {name!r}: known are {', '.join(SCHEMES)}")
+    digests = keys_of(settings)
+    keys: list[Authenticator] = [ApiKeys(digests)] if digests else []
     if hook is not None:
         if names:
             raise ConfigError("auth: the application says itself who clients are; leave the setting empty")
-        return [Application(hook, now)]
+        return [*keys, Application(hook, now)]
     if "anonymous" in names[:-1]:
         raise ConfigError("auth: anonymous comes last; nobody is asked for credentials behind it")
     alone = len(names) <= 1
-    return [
+    return keys + [
         Anonymous(None if alone else _grants(settings)) if name == "anonymous" else _make(name, settings, now)
         for name in names or ["anonymous"]
     ]
