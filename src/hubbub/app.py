@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 from hubbub.codes import REMOVED
 from hubbub.config import Config, RoomPolicy
-from hubbub.errors import BrokerError, CommandError, LocalError
+from hubbub.errors import CommandError, LocalError
 from hubbub.hub.authorization import Authorizer as AuthorizeHook
 from hubbub.hub.calls import Calls
 from hubbub.hub.commands import BUILT_IN, VERBS
 from hubbub.hub.connection import Connection
-from hubbub.hub.control import (
-    MOST_FOUND,
-    Answer,
-    ConnectionPage,
-    Disconnect,
-    Disconnected,
-    Find,
-    Question,
-    page_of,
-    sum_of,
-)
-from hubbub.hub.dispatch import CommandEndpoint, Handler, RawEndpoint, Result
+from hubbub.hub.control import ConnectionPage, Disconnected
+from hubbub.hub.dispatch import CommandEndpoint, Handler, Hooks, RawEndpoint, Result
 from hubbub.hub.hub import Hub
 from hubbub.hub.identity import VERBS as VERB_NAMES
 from hubbub.hub.identity import Credentials, Identity
 from hubbub.hub.limits import LONGEST_ROOM, clean_room
 from hubbub.hub.member import Member
+from hubbub.hub.operator import Operator
 from hubbub.hub.ports import Endpoint
 from hubbub.hub.publication import Publication
-from hubbub.hub.revocations import Kind
 from hubbub.hub.room import Room
 from hubbub.wire.codec import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
 from hubbub.wire.messages import Command
@@ -205,12 +194,7 @@ class Hubbub:
         Raises:
             LocalError: not exactly one of them is given, or the application is not being served yet.
         """
-        subjects: list[tuple[Kind, str]] = [("token", token), ("user", user), ("session", session)]
-        chosen = [(kind, subject) for kind, subject in subjects if subject]
-        if len(chosen) != 1 or self._hub is None:
-            raise LocalError("revoke one of token, user and session, of an application that is served")
-        kind, subject = chosen[0]
-        return self._hub.standing.revoke(kind, subject)
+        return Operator(self._hub).revoke(token=token, user=user, session=session)
 
     async def disconnect(
         self, *, user: str = "", session: str = "", connection: str = "", code: int = REMOVED, reason: str = "removed"
@@ -228,9 +212,8 @@ class Hubbub:
                 served yet.
             BrokerError: the other nodes cannot be asked.
         """
-        if len([given for given in (user, session, connection) if given]) != 1:
-            raise LocalError("disconnect one of user, session and connection")
-        return sum_of(*await self._ask(Disconnect(user, session, connection, code, reason)))
+        whom = {"user": user, "session": session, "connection": connection}
+        return await Operator(self._hub).disconnect(**whom, code=code, reason=reason)
 
     async def connections(self, *, user: str = "", room: str = "", after: str = "", limit: int = 100) -> ConnectionPage:
         """Who is connected, on all nodes: a page in the order of the ids, of one user, in one room, or of all.
@@ -243,26 +226,7 @@ class Hubbub:
             LocalError: the limit is none, or the application is not being served yet.
             BrokerError: the other nodes cannot be asked.
         """
-        if not 1 <= limit <= MOST_FOUND:
-            raise LocalError(f"limit {limit}: 1 to {MOST_FOUND}")
-        return page_of(limit, *await self._ask(Find(user, room, after, limit)))
-
-    async def _ask(self, question: Question) -> tuple[Sequence[Answer], tuple[str, ...]]:
-        """The answers of all nodes, and those that have not answered."""
-        if self._hub is None:
-            raise LocalError("nobody is connected before the application is served")
-        asked: asyncio.Future[tuple[Sequence[Answer], tuple[str, ...]]] = asyncio.get_running_loop().create_future()
-
-        def done(answers: Sequence[Answer] | BrokerError, silent: tuple[str, ...]) -> None:
-            if asked.done():  # nobody waits any more
-                return
-            if isinstance(answers, BrokerError):
-                asked.set_exception(answers)
-            else:
-                asked.set_result((answers, silent))
-
-        self._hub.nodes.ask(question, done)
-        return await asked
+        return await Operator(self._hub).connections(user=user, room=room, after=after, limit=limit)
 
     def rooms(self, pattern: str, **policy: Any) -> None:
         """Sets what is different in the rooms whose names match a pattern such as `ticker-*`; the first match counts.
@@ -325,13 +289,9 @@ class Hubbub:
         return type(self).build_asgi(self, config)
 
     @property
-    def hooks(self) -> tuple[Sequence[Handler], Sequence[Handler]]:
+    def hooks(self) -> tuple[Hooks, Hooks]:
         """What is called with each connection that has come, and that has ended."""
         return self._connected, self._disconnected
-
-    def calls(self, hub: Hub) -> Calls:
-        """The commands for those who have no connection; called by the node."""
-        return Calls(hub, CALLS_PATH, self._handlers, self._verbs)
 
     def bind(self, hub: Hub) -> list[Route]:
         """Connects the application to the hub that runs it; called by the node. Returns what it serves."""
@@ -346,3 +306,8 @@ class Hubbub:
             endpoint = RawEndpoint(hub, raw.path, raw.handler, *self.hooks)
             routes.append(Route(raw.path, {None: endpoint, **dict.fromkeys(raw.subprotocols, endpoint)}))
         return routes
+
+
+def calls_of(app: Hubbub, hub: Hub) -> Calls:
+    """An application's commands for those who have no connection."""
+    return Calls(hub, CALLS_PATH, app._handlers, app._verbs)

@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 import hubbub.config
-from hubbub.app import Hubbub
+from hubbub.app import Hubbub, calls_of
 from hubbub.auth.choose import choose_origins, choose_proxies, choose_ways
 from hubbub.auth.gate import Gate
 from hubbub.auth.tickets import Tickets
@@ -217,7 +217,7 @@ class Node:
         hub = self.hub = Hub(self._runtime, self.open(), self.config, self._policies, self.counters)
         gate = self._gate = self._build_gate(hub)
         hub.authenticate = gate.identify
-        api = Api(hub, gate, self._app.calls(hub))
+        api = Api(hub, gate, calls_of(self._app, hub))
         routes: list[BaseRoute] = [
             StarletteRoute(route.path, WebSocketRoute(hub, route.endpoints, gate)) for route in self._app.bind(hub)
         ]

@@ -46,9 +46,9 @@ TABLE: dict[str, set[str]] = {
     },
     "transports": {
         *("errors", "codes", "config", "wire", "hub", "auth"),
-        # What transports share.
+        # What transports share, and the operations of the HTTP API.
         *("transports.loop", "transports.frames", "transports.asgi", "transports.answers", "transports.http"),
-        *("transports.api_operation", "transports.api_rooms", "transports.api_table"),  # the operations of the HTTP API
+        *(f"transports.api_{part}" for part in ("operation", "rooms", "admin", "table")),
     },
     "app": {"hub", "wire", "errors", "config", "codes"},
     "node": {"app", "auth", "brokers", "transports", "hub", "wire", "config", "codes", "errors"},

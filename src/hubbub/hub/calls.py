@@ -5,6 +5,7 @@ Who calls speaks in a room without being there: nobody is told of a coming or go
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import GeneratorType
@@ -56,6 +57,7 @@ from hubbub.wire.messages import (
 )
 from hubbub.wire.websocket import encode_close
 
+log: Final = logging.getLogger("hubbub")
 MOST_AT_WORK: Final = 1000
 """Calls that wait for a handler or the broker; beyond, they are refused. Of each about 3 KB."""
 
@@ -265,25 +267,52 @@ class Calls:
         Args:
             room: where; the command's own field is set already, where it has one.
             username: under which name the caller speaks where its credentials say none; may be empty.
+
+        Raises:
+            CommandError: `rate_limited` or `unavailable`: it is not begun.
         """
 
         def finish(reply: Reply) -> None:
             self._at_work -= 1
             done(reply)
 
+        self.count(caller, heavy=type(command) in HEAVY)
+        if self._at_work >= MOST_AT_WORK:
+            raise CommandError(UNAVAILABLE, "Too many calls are at work", RETRY_MS)
         self._at_work += 1
-        caller.transport = replies = _Replies(caller, finish)
-        if self._at_work > MOST_AT_WORK:
-            replies.finish(Error("Too many calls are at work", UNAVAILABLE, caller.id, RETRY_MS))
-            return
-        now = self._hub.runtime.monotonic()
-        if not self._hub.rates.take(caller, b"", now):
-            return
-        self._hub.counters.messages_received += 1
-        if type(command) in HEAVY and not self._hub.rates.take_more(caller, b"", now):
-            return
+        caller.transport = _Replies(caller, finish)
         command.id = caller.id
         run(caller, (self._carry_out, (caller, command, room, username), command))
+
+    def count(self, caller: Caller, *, heavy: bool) -> None:
+        """Counts a message for the caller's user.
+
+        Args:
+            heavy: it reads a log or a list.
+
+        Raises:
+            CommandError: `rate_limited`.
+        """
+        now = self._hub.runtime.monotonic()
+        refusals: list[Reply] = []
+        caller.transport = _Replies(caller, refusals.append)
+        if self._hub.rates.take(caller, b"", now):
+            self._hub.counters.messages_received += 1
+            if heavy:
+                self._hub.rates.take_more(caller, b"", now)
+        for refusal in refusals:
+            assert isinstance(refusal.said, Error)
+            assert isinstance(refusal.said.retry_after, int)
+            raise CommandError(refusal.said.code, refusal.said.message, refusal.said.retry_after)
+
+    async def may_see(self, caller: Caller, room: str) -> bool:
+        """Whether a caller may know of a room that somebody is in it."""
+        try:
+            there = await caller.allows("join", room) or await caller.allows("subscribe", room)
+            return there and await caller.allows("presence", room)
+        except Exception:  # an application that cannot say allows nothing
+            log.exception("an application could not say what is allowed: room=%r", room)
+            return False
 
     def _carry_out(self, caller: Caller, command: Command, name: str, username: str) -> Steps:
         member = yield from self._stand(caller, command, name, username)

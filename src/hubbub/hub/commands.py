@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -219,19 +219,27 @@ def publish(connection: Connection, command: Publish) -> Publication:
     """Publishes a client's own event, where the application allows it."""
     room = connection.member(command.room, subscribed=True).room
     allows = connection._hub.allows_publish
-    kind = command.event.get("type")
     if allows is None or not allows(connection, room, command.event):
         raise CommandError(FORBIDDEN, "Clients may not publish this here")
     if command.message_id and not command.keep:
         raise CommandError(INVALID_MESSAGE, "Only an event that is kept can be told from its repeat")
-    if not isinstance(kind, str) or not kind or kind in _OURS or not _THEIRS.isdisjoint(command.event):
+    once = connection.once(command.message_id, content_of(command.event))
+    return room.publish(command.event, keep=command.keep, once=once)
+
+
+def content_of(event: Mapping[str, object]) -> str:
+    """What an event of somebody's own says, as a text; the same for the same content.
+
+    Raises:
+        CommandError: `invalid_message`: it looks like one of ours, or cannot be JSON.
+    """
+    kind = event.get("type")
+    if not isinstance(kind, str) or not kind or kind in _OURS or not _THEIRS.isdisjoint(event):
         raise CommandError(INVALID_MESSAGE, "An event has a type of its own, and no room, seq, confirm or redelivered")
     try:
-        content = msgspec.json.encode(command.event, order="sorted").decode()
+        return msgspec.json.encode(event, order="sorted").decode()
     except TypeError:  # MessagePack has values that JSON has not
         raise CommandError(INVALID_MESSAGE, "The event has a value that JSON has not") from None
-    once = connection.once(command.message_id, content)
-    return room.publish(command.event, keep=command.keep, once=once)
 
 
 _OURS: Final = frozenset(event.__struct_config__.tag for event in Event.__subclasses__())

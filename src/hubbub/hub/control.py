@@ -7,6 +7,7 @@ a node that does not answer in time is named in the result, and who asked decide
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import nsmallest
@@ -31,6 +32,8 @@ MOST_ASKED: Final = 1000
 """Questions that wait for nodes; beyond, they fail at once."""
 MOST_FOUND: Final = 1000
 """Connections on a page."""
+NAMES_SECONDS: Final = 1.0
+"""How long a list of a thousand rooms and more counts: to sort them all for everybody who asks would cost a core."""
 MOST_FOUND_BYTES: Final = 256 << 10
 """About what a node answers with at once: a page is shorter where its connections are in many rooms."""
 
@@ -72,6 +75,44 @@ class ConnectionPage:
     silent: tuple[str, ...]
 
 
+class RoomCount(msgspec.Struct, frozen=True):
+    """A room that somebody is in, and how many there are, on all nodes."""
+
+    name: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoomPage:
+    """Some of the rooms that somebody is in, in the order of their names.
+
+    Attributes:
+        rooms: at most as many as were asked for.
+        after: to be given for the next page; empty where this is the last.
+        silent: nodes that did not answer; rooms may be missing.
+    """
+
+    rooms: tuple[RoomCount, ...]
+    after: str
+    silent: tuple[str, ...]
+
+
+class NodeInfo(msgspec.Struct, tag="described", frozen=True):
+    """A node, and what it has.
+
+    Attributes:
+        id: the `node` of `connected`.
+        connections: that are open on it.
+        rooms: that somebody is in there.
+        draining: it sends its clients away, because it stops.
+    """
+
+    id: str
+    connections: int
+    rooms: int
+    draining: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Disconnected:
     """What became of putting somebody out.
@@ -104,6 +145,17 @@ class Disconnect(msgspec.Struct, tag="disconnect", frozen=True):
     reason: str
 
 
+class FindRooms(msgspec.Struct, tag="find_rooms", frozen=True):
+    """Which rooms somebody is in."""
+
+    after: str
+    limit: int
+
+
+class Describe(msgspec.Struct, tag="describe", frozen=True):
+    """What a node has."""
+
+
 class Found(msgspec.Struct, tag="found", frozen=True):
     """The first connections of a node, and whether it has more behind them."""
 
@@ -117,8 +169,15 @@ class Closed(msgspec.Struct, tag="closed", frozen=True):
     count: int
 
 
-Question = Find | Disconnect
-Answer = Found | Closed
+class FoundRooms(msgspec.Struct, tag="found_rooms", frozen=True):
+    """The first rooms of a node, and whether it has more behind them."""
+
+    rooms: list[RoomCount]
+    more: bool
+
+
+Question = Find | Disconnect | FindRooms | Describe
+Answer = Found | Closed | FoundRooms | NodeInfo
 
 
 class Asked(msgspec.Struct, tag="asked", frozen=True):
@@ -167,6 +226,8 @@ class Control:
         self._hub = hub
         self._room: Room | None = None
         self._polls: dict[str, Poll] = {}
+        self._names: list[str] = []
+        self._names_at = 0.0
 
     def open(self, opened: Callable[[BrokerError | None], None]) -> None:
         """Opens the room where it is not open, and calls back."""
@@ -249,7 +310,32 @@ class Control:
     # What this node answers
 
     def _answer(self, question: Question) -> Answer:
-        return self._find(question) if isinstance(question, Find) else Closed(self._disconnect(question))
+        match question:
+            case Find():
+                return self._find(question)
+            case Disconnect():
+                return Closed(self._disconnect(question))
+            case FindRooms():
+                return self._find_rooms(question)
+            case Describe():
+                hub = self._hub
+                draining = hub.draining.begun
+                return NodeInfo(hub.broker.node_id, len(hub.connections), len(self._room_names()), draining)
+
+    def _find_rooms(self, question: FindRooms) -> FoundRooms:
+        names, limit = self._room_names(), max(min(question.limit, MOST_FOUND), 1)
+        first = bisect_right(names, question.after)
+        rooms = [(name, self._hub.rooms.get(name)) for name in names[first : first + limit]]
+        counts = [RoomCount(name, room.count) for name, room in rooms if room is not None and room.count]
+        return FoundRooms(counts, len(names) > first + limit)
+
+    def _room_names(self) -> list[str]:
+        """The rooms that somebody is in here, sorted; where there are many, as they were less than a second ago."""
+        now = self._hub.runtime.monotonic()
+        if len(self._names) < MOST_FOUND or now - self._names_at >= NAMES_SECONDS:
+            self._names = sorted(name for name, room in self._hub.rooms.items() if room.roster.anybody_here)
+            self._names_at = now
+        return self._names
 
     def _find(self, question: Find) -> Found:
         limit = max(min(question.limit, MOST_FOUND), 1)
@@ -326,6 +412,19 @@ def page_of(limit: int, answers: Sequence[Answer], silent: tuple[str, ...]) -> C
     page = tuple(whole[:limit])
     more = page and (bounds or len(page) < len(merged))
     return ConnectionPage(page, page[-1].id if more else "", silent)
+
+
+def rooms_of(limit: int, answers: Sequence[Answer], silent: tuple[str, ...]) -> RoomPage:
+    """The rooms of several nodes as one page, as `page_of`."""
+    found = [answer for answer in answers if isinstance(answer, FoundRooms)]
+    bounds = [answer.rooms[-1].name for answer in found if answer.more and answer.rooms]
+    counts: dict[str, int] = {}
+    for room in (room for answer in found for room in answer.rooms):
+        counts[room.name] = max(room.count, counts.get(room.name, 0))
+    whole = [RoomCount(name, counts[name]) for name in sorted(counts) if not bounds or name <= min(bounds)]
+    page = tuple(whole[:limit])
+    more = page and (bounds or len(page) < len(counts))
+    return RoomPage(page, page[-1].name if more else "", silent)
 
 
 def sum_of(answers: Sequence[Answer], silent: tuple[str, ...]) -> Disconnected:

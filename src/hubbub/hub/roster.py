@@ -33,6 +33,11 @@ class Roster:
         """How many there are."""
         return len(self._here) if self._order is None else len(self._order)
 
+    @property
+    def anybody_here(self) -> bool:
+        """Whether any of them is on this node."""
+        return bool(self._here)
+
     def here(self, id: str) -> tuple[Member, ...]:
         """What somebody is on this node."""
         return self._here.get(id, ())

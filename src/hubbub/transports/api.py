@@ -14,7 +14,9 @@ from starlette.routing import BaseRoute, Match
 
 from hubbub.auth.gate import Scope
 from hubbub.auth.headers import values_of
-from hubbub.errors import CommandError, HandshakeError
+from hubbub.codes import UNAVAILABLE
+from hubbub.errors import BrokerError, CommandError, HandshakeError
+from hubbub.hub.dispatch import RETRY_MS
 from hubbub.hub.identity import CHALLENGE
 from hubbub.transports.answers import JSON, PROBLEM, Headers, cross_origin, problem
 from hubbub.transports.api_operation import Answer, Api, Operation, Refusal, Request, query_of, refusal_of
@@ -85,6 +87,9 @@ class ApiRoute(BaseRoute):
                 [*answer.headers, *headers],
                 tagged=operation.tagged,
             )
+        except BrokerError:
+            unavailable = CommandError(UNAVAILABLE, "The other nodes cannot be asked now", RETRY_MS)
+            await self._refuse(scope, send, unavailable, headers)
         except (HandshakeError, CommandError) as error:
             await self._refuse(scope, send, error, headers)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
@@ -11,6 +12,8 @@ from msgspec import UNSET, Meta, UnsetType
 from hubbub.codes import INVALID_MESSAGE
 from hubbub.errors import CommandError, HandshakeError
 from hubbub.hub.calls import AskCursor
+from hubbub.hub.control import RoomCount
+from hubbub.hub.operator import Operator
 from hubbub.transports.api_operation import (
     Answer,
     AnyCommand,
@@ -38,10 +41,13 @@ Place = Annotated[
 """A place in a room's log."""
 
 
+Session = Annotated[str, Meta(description="The token of a session: messages and cursors are that session's.")]
+
+
 class Speaker(Query):
     """Who asks, beside its credentials."""
 
-    session: Annotated[str, Meta(description="The token of a session: messages and cursors are that session's.")] = ""
+    session: Session = ""
     username: Annotated[
         str, Meta(description="The name to speak under, as in `join`; counts where credentials say none.")
     ] = ""
@@ -53,6 +59,14 @@ class Pages(Speaker):
     before: Place | UnsetType = UNSET
     after: Place | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
+
+
+class Catalogue(Query):
+    """Which part of the rooms."""
+
+    session: Session = ""
+    after: str = ""
+    limit: Annotated[int, Meta(ge=1, le=200)] = 100
 
 
 class Crowd(Speaker):
@@ -100,6 +114,17 @@ class Members(msgspec.Struct):
     room: str
     members: list[str]
     count: int
+
+
+class Catalog(msgspec.Struct):
+    """Some of the rooms that somebody is in, in the order of their names.
+
+    Attributes:
+        next: what to give as `after` for more; null where these are the last.
+    """
+
+    rooms: list[RoomCount]
+    next: str | None
 
 
 class Cursor(msgspec.Struct):
@@ -260,6 +285,34 @@ async def set_cursor(api: Api, request: Request) -> Answer:
     return _cursor(request, said)
 
 
+MOST_LOOKED_AT: Final = 1000
+MOST_ROUNDS: Final = 5
+"""So many rooms, so many times, are looked at for one request: most of them may be none that the caller may see."""
+
+
+async def list_rooms(api: Api, request: Request) -> Answer:
+    """The rooms that somebody is in, of those that the caller may see."""
+    query: Catalogue = request.query
+    visitor = request.visitor
+    caller = api.calls.caller(visitor.identity, visitor.remote, query.session)
+    api.calls.count(caller, heavy=True)
+    visible: list[RoomCount] = []
+    after = query.after
+    for _ in range(MOST_ROUNDS):
+        page = await Operator(api.hub).rooms(after=after, limit=MOST_LOOKED_AT)
+        for room in page.rooms:
+            if await api.calls.may_see(caller, room.name):
+                visible.append(room)
+            if len(visible) > query.limit:
+                # Where to go on is a name that the caller sees: of others it hears nothing.
+                return Answer({"rooms": visible[:-1], "next": visible[-2].name})
+        after = page.after
+        if not after:
+            break
+        await asyncio.sleep(0)  # others have their turn
+    return Answer({"rooms": visible, "next": None})
+
+
 def _cursor(request: Request, said: Ok) -> Answer:
     acked = None if said.seq is UNSET else said.seq
     unread = None if said.unread is UNSET else said.unread
@@ -269,6 +322,16 @@ def _cursor(request: Request, said: Ok) -> Answer:
 def room_operations(commands: Mapping[str, type[Command]]) -> list[Operation]:
     """The operations on rooms of an application with these commands, by their types on the wire."""
     operations = [
+        Operation(
+            name="listRooms",
+            method="GET",
+            path="/api/rooms",
+            summary="The rooms that somebody is in, of those that the caller may enter and look at.",
+            carry_out=list_rooms,
+            query=Catalogue,
+            answer=Catalog,
+            tagged=True,
+        ),
         Operation(
             name="readMessages",
             method="GET",

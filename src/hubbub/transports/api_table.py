@@ -6,6 +6,7 @@ import msgspec
 
 from hubbub.errors import HandshakeError
 from hubbub.hub.identity import CHALLENGE
+from hubbub.transports.api_admin import ADMIN_OPERATIONS
 from hubbub.transports.api_operation import Answer, Api, Operation, Request
 from hubbub.transports.api_rooms import room_operations
 
@@ -43,4 +44,5 @@ def operations_of(api: Api) -> list[Operation]:
             carry_out=give_ticket,
             answer=Ticket,
         ),
+        *ADMIN_OPERATIONS,
     ]

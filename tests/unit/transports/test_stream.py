@@ -214,4 +214,4 @@ def test_what_makes_no_sense_is_refused(query: str) -> None:
     ],
 )
 def test_gzip_is_for_who_takes_it(value: str, accepted: bool) -> None:
-    assert accepts_gzip(scope("", ("accept-encoding", value))) is accepted
+    assert accepts_gzip([(b"accept-encoding", value.encode())]) is accepted
