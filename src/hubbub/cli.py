@@ -167,7 +167,7 @@ def _key(name: str) -> None:
 
 
 def _chat(url: str, room: str, username: str, token_file: Path | None) -> None:
-    from hubbub.client import chat  # only this command needs it
+    from hubbub.terminal import chat  # only this command needs it
 
     token = os.environ.get(TOKEN_VARIABLE, "")
     if token_file is not None:

@@ -11,13 +11,14 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from hubbub.client import ClientSocket, Closed
+from hubbub.client.transport import Blocked, Closed, Opening
+from hubbub.client.websocket import WebSocketTransport
 from hubbub.errors import HandshakeError
 
 SECONDS = 10.0
 JSON = "hubbub.v1.json"
 Event = dict[str, Any]
-Talk = Callable[[ClientSocket], Awaitable[Any]]
+Talk = Callable[[WebSocketTransport], Awaitable[Any]]
 
 
 def converse(server_part: Callable[[ServerConnection], Awaitable[Any]], client_part: Talk) -> tuple[Any, Any]:
@@ -31,7 +32,7 @@ def converse(server_part: Callable[[ServerConnection], Awaitable[Any]], client_p
 
         server = serve(handler, "127.0.0.1", 0, subprotocols=[Subprotocol(JSON)])
         async with asyncio.timeout(SECONDS), server as listening:
-            client = await ClientSocket.connect(f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}/ws?a=b")
+            client = await dialled(listening, "?a=b")
             try:
                 said = await client_part(client)
             finally:
@@ -41,18 +42,27 @@ def converse(server_part: Callable[[ServerConnection], Awaitable[Any]], client_p
     return asyncio.run(run())
 
 
-async def first(client: ClientSocket) -> Event:
-    async for event in client.events():
-        return event
-    raise AssertionError("no event came")
+async def dialled(listening: Any, query: str = "", **options: Any) -> WebSocketTransport:
+    client = WebSocketTransport()
+    try:
+        await client.open(Opening(f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}/ws{query}", **options))
+    except BaseException:
+        client.abort()
+        raise
+    return client
 
 
-async def end(client: ClientSocket) -> str:
+async def first(client: WebSocketTransport) -> Event:
+    return (await client.receive())[0]
+
+
+async def end(client: WebSocketTransport) -> str:
     """How the connection ended."""
-    with pytest.raises(Closed) as closed:
-        async for _ in client.events():
-            pass
-    return str(closed.value)
+    try:
+        while True:
+            await client.receive()
+    except Closed as closed:
+        return str(closed)
 
 
 async def stay(connection: ServerConnection) -> None:
@@ -64,10 +74,10 @@ def test_it_offers_its_subprotocol_and_asks_for_the_whole_target() -> None:
         assert connection.request is not None
         return connection.subprotocol, connection.request.path
 
-    async def nothing(client: ClientSocket) -> None:
+    async def nothing(client: WebSocketTransport) -> None:
         return None
 
-    assert converse(look, nothing)[0] == (JSON, "/ws?a=b")
+    assert converse(look, nothing)[0] == (JSON, "/ws?a=b&session=")
 
 
 @pytest.mark.parametrize("text", ["", "hi", "é 日本 🎉", "x" * 125, "x" * 126, "x" * 65_536, "x" * 1_000_000])
@@ -76,7 +86,7 @@ def test_messages_of_any_length_go_both_ways(text: str) -> None:
         await connection.send(await connection.recv())
         await connection.wait_closed()
 
-    async def talk(client: ClientSocket) -> Event:
+    async def talk(client: WebSocketTransport) -> Event:
         client.send({"type": "message", "text": text})
         return await first(client)
 
@@ -97,7 +107,7 @@ def test_what_it_sends_is_masked_text() -> None:
         assert isinstance(message, str)  # the library fails the connection when a client does not mask
         return json.loads(message)
 
-    async def send(client: ClientSocket) -> None:
+    async def send(client: WebSocketTransport) -> None:
         client.send({"type": "typing"})
 
     assert converse(receive, send)[0] == {"type": "typing"}
@@ -134,7 +144,7 @@ def test_it_closes_cleanly() -> None:
         assert connection.protocol.close_rcvd is not None
         return connection.close_code, connection.protocol.close_rcvd.code
 
-    async def nothing(client: ClientSocket) -> None:
+    async def nothing(client: WebSocketTransport) -> None:
         return None
 
     assert converse(wait, nothing)[0] == (1000, 1000)
@@ -146,7 +156,7 @@ def test_a_refusal_is_told_with_its_status() -> None:
 
     async def dial() -> None:
         async with asyncio.timeout(SECONDS), serve(stay, "127.0.0.1", 0, process_request=refuse) as listening:
-            await ClientSocket.connect(f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}/ws")
+            await dialled(listening)
 
     with pytest.raises(HandshakeError, match="the server refused: 403 Forbidden") as refused:
         asyncio.run(dial())
@@ -162,7 +172,7 @@ def test_what_is_no_websocket_server_is_told_so() -> None:
 
     async def dial() -> None:
         async with asyncio.timeout(SECONDS), await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
-            await ClientSocket.connect(f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}/ws")
+            await dialled(listening)
 
-    with pytest.raises(HandshakeError, match="the answer is not HTTP"):
+    with pytest.raises(Blocked, match="the answer is not HTTP"):
         asyncio.run(dial())

@@ -179,9 +179,10 @@ def read_accept(head: bytes, key: bytes) -> dict[str, str]:
     parts = status_line.split(" ", 2)
     if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not _STATUS.fullmatch(parts[1]):
         raise HandshakeError(502, "the answer is not HTTP")
-    if parts[1] != "101":
-        raise HandshakeError(int(parts[1]), f"the server refused: {' '.join(parts[1:])}")
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if parts[1] != "101":
+        told = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items())
+        raise HandshakeError(int(parts[1]), f"the server refused: {' '.join(parts[1:])}", told)
     if headers.get("sec-websocket-accept", "").encode("latin-1") != accept_key(key):
         raise HandshakeError(502, "the answer does not prove that the server understood the handshake")
     return headers

@@ -1,0 +1,122 @@
+"""Connects: tries one kind of transport after the other, and tells what stands in the way of all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+from hubbub.client.choice import Network, Networks
+from hubbub.client.lane import Event
+from hubbub.client.transport import CONNECT_SECONDS, Blocked, Opening, Transport
+from hubbub.client.websocket import WebSocketTransport
+from hubbub.errors import ConfigError
+
+KINDS: Final[Mapping[str, Callable[[], Transport]]] = {"websocket": WebSocketTransport}
+"""By name, best first."""
+NETWORKS: Final = Networks()
+
+
+def checked_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
+    """The kinds, if there are such.
+
+    Raises:
+        ConfigError: there is none, or one that is not known.
+    """
+    if not kinds or not set(kinds) <= KINDS.keys():
+        raise ConfigError(f"transports are some of {', '.join(KINDS)}, best first; not {', '.join(kinds) or 'none'}")
+    return tuple(kinds)
+
+
+class Link:
+    """Opens transports to one server, for one client.
+
+    Attributes:
+        kind: of the transport that was opened last.
+
+    Args:
+        kinds: to try, best first.
+    """
+
+    def __init__(self, url: str, kinds: Sequence[str], networks: Networks = NETWORKS) -> None:
+        parts = urlsplit(url)
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if parts.scheme == "wss" else 80)
+        self._kinds = kinds
+        self._networks = networks
+        self._network: Network = ("", "")
+        self._proven: tuple[Network, str] | None = None
+        self.kind = kinds[0]
+
+    async def open(self, opening: Opening) -> tuple[Transport, list[Event]]:
+        """The first transport that gets through, and its first events.
+
+        Raises:
+            Blocked: none does; why the first did not.
+            HandshakeError: the server refuses the client.
+            OSError: nobody is there.
+        """
+        self._network = (f"{self._host}:{self._port}", await self._own_address())
+        first: Blocked | None = None
+        for kind in self._networks.order(self._network, self._kinds, self._now()):
+            try:
+                opened = await self._try(kind, opening)
+            except Blocked as blocked:
+                first = first or blocked
+                if self._proven == (self._network, kind):  # it is the server that is not there; once
+                    self._proven = None
+                    break
+                continue
+            self.kind, self._proven = kind, (self._network, kind)
+            self._networks.found(self._network, kind, self._kinds, self._now())
+            return opened
+        assert first is not None
+        raise first
+
+    async def _try(self, kind: str, opening: Opening) -> tuple[Transport, list[Event]]:
+        """Opens a transport; one from which nothing comes is none."""
+        transport = KINDS[kind]()
+        try:
+            await transport.open(opening)
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    return transport, await transport.receive()
+            except TimeoutError:
+                raise Blocked("the connection was opened, and nothing came over it") from None
+        except BaseException:
+            transport.abort()
+            raise
+
+    @property
+    def better_at(self) -> float | None:
+        """When to look whether a better kind gets through by now; None where the best is in use."""
+        return None if self.kind == self._kinds[0] else self._networks.better_at(self._network, self.kind)
+
+    async def improves(self, opening: Opening) -> bool:
+        """Whether a better kind gets through by now; leaves no connection."""
+        for kind in self._kinds[: self._kinds.index(self.kind)]:
+            with contextlib.suppress(Exception):
+                transport, _ = await self._try(kind, opening)
+                self._networks.found(self._network, kind, self._kinds, self._now())
+                await transport.close()
+                return True
+        self._networks.found(self._network, self.kind, self._kinds, self._now())
+        return False
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _own_address(self) -> str:
+        """The address that leads to the server; nothing is sent for it."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):
+            found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)
+            family, kind, protocol, _, address = found[0]
+            with socket.socket(family, kind, protocol) as probe:
+                probe.connect(address)
+                return str(probe.getsockname()[0])
+        return ""
