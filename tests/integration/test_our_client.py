@@ -47,7 +47,7 @@ async def dialled(listening: Any, query: str = "", **options: Any) -> WebSocketT
     try:
         await client.open(Opening(f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}/ws{query}", **options))
     except BaseException:
-        client.abort()
+        await client.abort()
         raise
     return client
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NoReturn, Self
 from unicodedata import normalize
 
 import msgspec
@@ -40,6 +40,8 @@ BUFFER: Final = 1024
 LONGEST_ROOM: Final = 50
 TOKEN_MARGIN_SECONDS: Final = 5.0
 """A token that ends sooner is not worth a connection."""
+LOOK_SECONDS: Final = 1.0
+"""So often a connection over which nothing has come yet is looked at."""
 # Statuses that say of this client, or of this path, what the next try would hear as well.
 _FINAL_STATUSES: Final = frozenset((400, 401, 403, 404, 405, 413, 414, 426, 431))
 
@@ -100,6 +102,8 @@ class Hub:
         self._chores: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._ended: Ended | None = None
+        self._switching = False
+        self._proven = False
 
     # From its beginning to its end
 
@@ -139,7 +143,7 @@ class Hub:
                 await transport.close()
         finally:
             if transport is not None:
-                transport.abort()
+                await transport.abort()
 
     @property
     def session(self) -> str:
@@ -287,6 +291,9 @@ class Hub:
             while True:
                 code, reason = await self._connection()
                 delay = self._machine.lose(code, reason, self._now(), random.random())  # noqa: S311 -- spreads clients
+                if self._switching:
+                    self._switching = False
+                    continue
                 if delay is None:
                     raise Ended(code, reason)
                 if self._options.attempts is not None and self._machine.attempt > self._options.attempts:
@@ -307,26 +314,40 @@ class Hub:
         Raises:
             Ended: trying again would not help.
         """
+        while True:
+            try:
+                return await self._talk()
+            except Closed as closed:
+                return self._closed(closed)
+            except HandshakeError as error:
+                return self._refused(error.status, error.reason)
+            except Blocked as blocked:
+                if not self._link.blocked():
+                    return self._refused(blocked.status, str(blocked))
+                self._machine.interrupt()
+            except ssl.SSLCertVerificationError as error:
+                raise ConfigError(f"{self._url}: {error.verify_message}; SSL_CERT_FILE names the trusted") from error
+            except (OSError, PeerError) as error:
+                return LOST, str(error) or type(error).__name__
+
+    async def _talk(self) -> NoReturn:
+        """Connects, and carries what comes and goes until that is not possible any more."""
+        transport, events = await self._link.open(self._opening(await self._token()))
+        self._transport = transport
+        self._machine.resumes = transport.resumes
+        self._show(Status(online=True, transport=self._link.kind))
+        better = asyncio.create_task(self._look_for_better(transport), name="hubbub client: a better connection")
         try:
-            token = await self._credentials.token(self._now(), self._machine.expires_at - TOKEN_MARGIN_SECONDS)
-            transport, events = await self._link.open(self._opening(token))
-        except Closed as closed:
-            return self._closed(closed)
-        except HandshakeError as error:
-            return self._refused(error.status, error.reason)
-        except Blocked as blocked:
-            return self._refused(blocked.status, str(blocked))
-        except ssl.SSLCertVerificationError as error:
-            raise ConfigError(f"{self._url}: {error.verify_message}; SSL_CERT_FILE names the trusted") from error
-        except (OSError, PeerError) as error:
-            return LOST, str(error) or type(error).__name__
-        try:
-            self._transport = transport
-            return await self._converse(transport, events)
+            await self._converse(transport, events)
         finally:
+            better.cancel()
+            await asyncio.gather(better, return_exceptions=True)
             if self._transport is transport:  # else who closes the client says goodbye over it
                 self._transport = None
-                transport.abort()
+                await transport.abort()
+
+    async def _token(self) -> str:
+        return await self._credentials.token(self._now(), self._machine.expires_at - TOKEN_MARGIN_SECONDS)
 
     def _opening(self, token: str) -> Opening:
         chosen = self._options
@@ -336,7 +357,7 @@ class Hub:
     def _refused(self, status: int, reason: str) -> tuple[int, str]:
         if status == 401 and self._credentials.refused():
             return LOST, reason
-        if status in _FINAL_STATUSES and (status in (401, 403) or not self._greeted.is_set()):
+        if status in _FINAL_STATUSES and (status in (401, 403) or not self._proven):
             raise Ended(status, reason)
         return LOST, reason
 
@@ -345,24 +366,28 @@ class Hub:
             raise Ended(closed.code, closed.reason)
         return closed.code, closed.reason
 
-    async def _converse(self, transport: Transport, events: list[Event]) -> tuple[int, str]:
-        self._credentials.accepted()
-        self._show(Status(online=True, transport=self._link.kind))
-        try:
-            while True:
-                for event in events:
-                    self._machine.receive(event, self._now())
-                if not self._greeted.is_set():
-                    self._greeted.set()
-                self.flush()
-                await self._until_readable()
-                events = await transport.receive()
-        except Closed as closed:
-            return self._closed(closed)
-        except HandshakeError as error:
-            return self._refused(error.status, error.reason)
-        except (OSError, Blocked, PeerError) as error:
-            return LOST, str(error) or type(error).__name__
+    async def _converse(self, transport: Transport, events: list[Event]) -> NoReturn:
+        proven = False
+        while True:
+            for event in events:
+                self._machine.receive(event, self._now())
+            if transport.proven and not proven:
+                proven = self._proven = True
+                self._link.works()
+                self._credentials.accepted()
+            self._greeted.set()
+            self.flush()
+            await self._until_readable()
+            events = await transport.receive()
+
+    async def _look_for_better(self, transport: Transport) -> None:
+        """Looks now and then whether a better kind of connection gets through, and changes to it."""
+        while (at := self._link.better_at) is not None or not transport.proven:
+            await asyncio.sleep(LOOK_SECONDS if at is None else max(at - self._now(), 0.0))
+            if at is not None and await self._link.improves(self._opening(await self._token())):
+                self._switching = True
+                await transport.abort()
+                return
 
     async def _until_readable(self) -> None:
         """Waits while a reader is so far behind that what comes next is better kept by the server."""

@@ -69,7 +69,7 @@ class Lane:
 
     __slots__ = ("flying", "held_until", "waiting", "width")
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: float) -> None:
         self.width = width
         self.waiting: deque[Call] = deque()
         self.flying: dict[int, Call] = {}

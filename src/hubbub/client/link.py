@@ -12,10 +12,28 @@ from urllib.parse import urlsplit
 from hubbub.client.choice import Network, Networks
 from hubbub.client.lane import Event
 from hubbub.client.transport import CONNECT_SECONDS, Blocked, Opening, Transport
-from hubbub.client.websocket import WebSocketTransport
-from hubbub.errors import ConfigError
+from hubbub.errors import ConfigError, HubbubError
 
-KINDS: Final[Mapping[str, Callable[[], Transport]]] = {"websocket": WebSocketTransport}
+
+def _websocket() -> Transport:
+    from hubbub.client.websocket import WebSocketTransport
+
+    return WebSocketTransport()
+
+
+def _sse() -> Transport:
+    from hubbub.client.stream import StreamTransport  # httpx, which takes a while to load, is needed by few
+
+    return StreamTransport()
+
+
+def _poll() -> Transport:
+    from hubbub.client.poll import PollTransport
+
+    return PollTransport()
+
+
+KINDS: Final[Mapping[str, Callable[[], Transport]]] = {"websocket": _websocket, "sse": _sse, "poll": _poll}
 """By name, best first."""
 NETWORKS: Final = Networks()
 
@@ -49,10 +67,11 @@ class Link:
         self._networks = networks
         self._network: Network = ("", "")
         self._proven: tuple[Network, str] | None = None
+        self._blocked: set[str] = set()
         self.kind = kinds[0]
 
     async def open(self, opening: Opening) -> tuple[Transport, list[Event]]:
-        """The first transport that gets through, and its first events.
+        """The first transport that gets through, as far as that shows at once, and its first events.
 
         Raises:
             Blocked: none does; why the first did not.
@@ -62,19 +81,34 @@ class Link:
         self._network = (f"{self._host}:{self._port}", await self._own_address())
         first: Blocked | None = None
         for kind in self._networks.order(self._network, self._kinds, self._now()):
+            if kind in self._blocked:
+                continue
+            self.kind = kind
             try:
-                opened = await self._try(kind, opening)
+                return await self._try(kind, opening)
             except Blocked as blocked:
                 first = first or blocked
-                if self._proven == (self._network, kind):  # it is the server that is not there; once
-                    self._proven = None
+                if not self.blocked():
                     break
-                continue
-            self.kind, self._proven = kind, (self._network, kind)
-            self._networks.found(self._network, kind, self._kinds, self._now())
-            return opened
-        assert first is not None
-        raise first
+        self._blocked.clear()
+        raise first or Blocked("no kind of connection gets through")
+
+    def blocked(self) -> bool:
+        """The transport does not get through; whether another kind is to be tried at once."""
+        if self._proven == (self._network, self.kind):  # it did: more likely the server is not there, but only once
+            self._proven = None
+            return False
+        self._blocked.add(self.kind)
+        if self._blocked >= set(self._kinds):
+            self._blocked.clear()
+            return False
+        return True
+
+    def works(self) -> None:
+        """The transport gets through."""
+        self._blocked.clear()
+        self._proven = (self._network, self.kind)
+        self._networks.found(self._network, self.kind, self._kinds, self._now())
 
     async def _try(self, kind: str, opening: Opening) -> tuple[Transport, list[Event]]:
         """Opens a transport; one from which nothing comes is none."""
@@ -87,7 +121,7 @@ class Link:
             except TimeoutError:
                 raise Blocked("the connection was opened, and nothing came over it") from None
         except BaseException:
-            transport.abort()
+            await transport.abort()
             raise
 
     @property
@@ -98,11 +132,12 @@ class Link:
     async def improves(self, opening: Opening) -> bool:
         """Whether a better kind gets through by now; leaves no connection."""
         for kind in self._kinds[: self._kinds.index(self.kind)]:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(HubbubError, OSError):
                 transport, _ = await self._try(kind, opening)
-                self._networks.found(self._network, kind, self._kinds, self._now())
                 await transport.close()
-                return True
+                if transport.proven:
+                    self._networks.found(self._network, kind, self._kinds, self._now())
+                    return True
         self._networks.found(self._network, self.kind, self._kinds, self._now())
         return False
 

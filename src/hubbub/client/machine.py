@@ -38,6 +38,7 @@ class Machine:
         attempt: how many tries or connections have failed one after the other.
         longest: how many bytes a command may have.
         expires_at: when the credentials end.
+        resumes: the present connection can enter many rooms in one go; else they are joined, all at once.
 
     Args:
         tell: called with each event that belongs to no room.
@@ -62,6 +63,7 @@ class Machine:
         self.attempt = 0
         self.longest = 1 << 16
         self.expires_at = inf
+        self.resumes = True
         self._tell = tell
         self._expiring = expiring
         self._failed = failed
@@ -211,16 +213,18 @@ class Machine:
         self.longest = int(event.get("maxMessageBytes", self.longest))
         expires = (self.user or {}).get("expires")
         self.expires_at = now + (expires - event["timestamp"]) / 1000 if expires else inf
+        for entry in self.entries.values():
+            if not same and not entry.entered:
+                # Ids of messages are the user's or the session's: another session's would be other messages.
+                entry.proving = self.user is None and any(call.tried for call in entry.speech.waiting)
         if not self.greeted:
             self.greeted = True
-            self._return(same)
+            self._return(resume=same and self.resumes)
 
-    def _return(self, same: bool) -> None:
+    def _return(self, *, resume: bool) -> None:
         """Enters all rooms: those where the session was in one go, the others one by one."""
-        known = {room: entry.place for room, entry in self.entries.items() if entry.epoch} if same else {}
-        for entry in self.entries.values():
-            # Ids of messages are the user's or the session's: another session's would be other messages.
-            entry.proving = not same and self.user is None and any(call.tried for call in entry.speech.waiting)
+        known = {room: entry.place for room, entry in self.entries.items() if entry.epoch} if resume else {}
+        self._entering.width = ENTERING_AT_ONCE if self.resumes else inf
         if known:
             command = {"type": "resume", "rooms": known}
             self._entering.waiting.append(Call(self._next(), command, self._resumed))
@@ -363,15 +367,20 @@ class Machine:
         left = None if told is None else max(told - now, 0.0)
         delay = return_delay(code, reason, self.attempt, jitter, left)
         self.attempt += 1
-        self._interrupt(repeat=code not in OURS_TO_BLAME)
+        self.interrupt(repeat=code not in OURS_TO_BLAME)
         return delay
 
-    def _interrupt(self, repeat: bool) -> None:
+    def interrupt(self, *, repeat: bool = True) -> None:
+        """The connection is gone, and the next one comes at once.
+
+        Args:
+            repeat: whether what was under way may be sent again.
+        """
         self.greeted = False
         self._held_until = 0.0
         self._flying.clear()
         for entry in self.entries.values():
-            entry.entered = False
+            entry.entered = entry.proving = False
             entry.speech.lose(repeat)
             entry.questions.lose(repeat)
             entry.acked = -1
@@ -380,6 +389,6 @@ class Machine:
 
     def end(self, error: Exception) -> None:
         """It does not come back: nothing will be answered."""
-        self._interrupt(repeat=True)
+        self.interrupt()
         for lane in self._lanes():
             lane.fail(error)

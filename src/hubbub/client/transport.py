@@ -60,7 +60,18 @@ class Opening:
 
 
 class Transport(Protocol):
-    """One connection. It is opened once; whoever opened it closes it, whatever happened."""
+    """One connection. It is opened once; whoever opened it ends it, whatever happened.
+
+    Attributes:
+        proven: something has come over it from the server.
+        resumes: it knows the command `resume`; else each room is joined.
+    """
+
+    @property
+    def proven(self) -> bool: ...
+
+    @property
+    def resumes(self) -> bool: ...
 
     async def open(self, opening: Opening) -> None:
         """Connects.
@@ -89,6 +100,6 @@ class Transport(Protocol):
         """Says goodbye, so that the client's rooms are left at once."""
         ...
 
-    def abort(self) -> None:
+    async def abort(self) -> None:
         """Lets go of everything at once; the server takes it for a loss, and waits for the session."""
         ...

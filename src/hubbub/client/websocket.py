@@ -34,7 +34,10 @@ _decode_msgpack = msgspec.msgpack.Decoder(dict[str, object]).decode
 class WebSocketTransport:
     """An open WebSocket, in JSON or MessagePack."""
 
+    resumes: Final = True
+
     def __init__(self) -> None:
+        self.proven = False
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._wire = WebSocket(LONGEST_EVENT_BYTES, new_mask=_new_mask)
@@ -95,6 +98,7 @@ class WebSocketTransport:
     def _take(self, data: bytes) -> list[Event]:
         """The events in these bytes; what is behind a close frame or a violation is told by the next call."""
         events: list[Event] = []
+        self.proven = True
         if not data:
             self._closed = Closed(LOST, "connection lost")
         try:
@@ -131,9 +135,9 @@ class WebSocketTransport:
                     self._writer.close()
                     await self._writer.wait_closed()
         finally:
-            self.abort()
+            await self.abort()
 
-    def abort(self) -> None:
+    async def abort(self) -> None:
         if self._writer is not None:
             self._closed = self._closed or Closed(LOST, "connection lost")
             self._writer.transport.abort()
