@@ -217,7 +217,7 @@ class Node:
         hub = self.hub = Hub(self._runtime, self.open(), self.config, self._policies, self.counters)
         gate = self._gate = self._build_gate(hub)
         hub.authenticate = gate.identify
-        api = Api(hub, gate, calls_of(self._app, hub))
+        api = Api(hub, gate, calls_of(self._app, hub), hubbub.__version__, self._app.path)
         routes: list[BaseRoute] = [
             StarletteRoute(route.path, WebSocketRoute(hub, route.endpoints, gate)) for route in self._app.bind(hub)
         ]

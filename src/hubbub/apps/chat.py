@@ -1,8 +1,10 @@
 """The chat: messages, typing, and a page. Joining, leaving and who is here come with the protocol."""
 
 from pathlib import Path
+from typing import Annotated
 from unicodedata import combining, normalize
 
+from msgspec import Meta
 from starlette.staticfiles import StaticFiles
 
 from hubbub import Command, CommandError, Connection, Event, Hubbub, Member, MessageId, Publication
@@ -18,7 +20,7 @@ app.mount("/", StaticFiles(directory=Path(__file__).parent / "chat_page", html=T
 class Say(Command, tag="message"):
     """Somebody says something to the room."""
 
-    text: str = ""
+    text: Annotated[str, Meta(extra_json_schema={"pattern": r"\S", "maxLength": LONGEST_TEXT})] = ""
     room: str = ""
     message_id: MessageId = ""
 

@@ -178,6 +178,12 @@ class Gate:
         remote = (address, peer[1] if peer and address == peer[0] else 0) if address else None
         return Visitor(identity, address, remote, subprotocols)
 
+    def is_local(self, scope: Scope) -> bool:
+        """Whether somebody on this machine asks, with nobody between."""
+        headers = list(scope["headers"])
+        peer = scope.get("client")
+        return is_local(scope, self._proxies.client(peer[0] if peer else None, headers), headers)
+
     async def close(self) -> None:
         """Ends what is under way."""
         for way in self._ways:

@@ -16,6 +16,7 @@ from msgspec import UNSET
 
 from hubbub.codes import (
     CLOSED,
+    FORBIDDEN,
     INVALID_JSON,
     INVALID_MESSAGE,
     INVALID_NAME,
@@ -424,5 +425,5 @@ def _cursor(caller: Connection, command: AskCursor) -> Steps:
 
 def _lasting(caller: Connection) -> Member:
     if not caller.lasting:
-        raise CommandError(INVALID_MESSAGE, "A cursor is a user's or a session's: show credentials, or ?session=")
+        raise CommandError(FORBIDDEN, "A cursor is a user's or a session's: show credentials, or ?session=")
     return caller.members[0]

@@ -234,7 +234,7 @@ def content_of(event: Mapping[str, object]) -> str:
         CommandError: `invalid_message`: it looks like one of ours, or cannot be JSON.
     """
     kind = event.get("type")
-    if not isinstance(kind, str) or not kind or kind in _OURS or not _THEIRS.isdisjoint(event):
+    if not isinstance(kind, str) or not kind or kind in OURS or not THEIRS.isdisjoint(event):
         raise CommandError(INVALID_MESSAGE, "An event has a type of its own, and no room, seq, confirm or redelivered")
     try:
         return msgspec.json.encode(event, order="sorted").decode()
@@ -242,8 +242,10 @@ def content_of(event: Mapping[str, object]) -> str:
         raise CommandError(INVALID_MESSAGE, "The event has a value that JSON has not") from None
 
 
-_OURS: Final = frozenset(event.__struct_config__.tag for event in Event.__subclasses__())
-_THEIRS: Final = frozenset(("room", "seq", "confirm", "redelivered"))
+OURS: Final = frozenset(str(event.__struct_config__.tag) for event in Event.__subclasses__())
+"""The types of the protocol's own events."""
+THEIRS: Final = frozenset(("room", "seq", "confirm", "redelivered"))
+"""Fields that the server adds."""
 
 
 # Others

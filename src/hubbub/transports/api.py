@@ -12,21 +12,23 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 from starlette.routing import BaseRoute, Match
 
-from hubbub.auth.gate import Scope
+from hubbub.auth.gate import Scope, Visitor
 from hubbub.auth.headers import values_of
-from hubbub.codes import UNAVAILABLE
+from hubbub.codes import INTERNAL, UNAVAILABLE
 from hubbub.errors import BrokerError, CommandError, HandshakeError
 from hubbub.hub.dispatch import RETRY_MS
-from hubbub.hub.identity import CHALLENGE
+from hubbub.hub.identity import ANONYMOUS, CHALLENGE
 from hubbub.transports.answers import JSON, PROBLEM, Headers, cross_origin, problem
 from hubbub.transports.api_operation import Answer, Api, Operation, Refusal, Request, query_of, refusal_of
 from hubbub.transports.asgi import Message, Receive, Send
+from hubbub.wire.messages import Error
 
 log: Final = logging.getLogger("hubbub")
 LEAST_GZIPPED: Final = 1024
 """Bytes below which compression saves no packet."""
 GZIP_LEVEL: Final = 4
 VARY: Final = b"origin, accept-encoding, authorization, cookie"
+NOBODY: Final = Visitor(ANONYMOUS, "", None, ())
 READS: Final = ("GET", "HEAD")
 
 
@@ -73,42 +75,56 @@ class ApiRoute(BaseRoute):
         try:
             if scope["method"] == "OPTIONS":
                 self._api.gate.origins.check(scope["headers"], cookie=True)
-                await _respond(scope, send, 204, None, headers)
+                await _respond(scope, send, 204, Answer(), headers)
                 return
             operation = methods.get("GET" if scope["method"] == "HEAD" else scope["method"])
             if operation is None:
                 raise HandshakeError(405, f"the methods of this path are {allowed.decode()}", ((b"allow", allowed),))
             answer = await self._answer(operation, scope, receive)
-            await _respond(
-                scope,
-                send,
-                204 if answer.body is None else 200,
-                answer.body,
-                [*answer.headers, *headers],
-                tagged=operation.tagged,
-            )
+            status = 204 if answer.body is None else 200
+            await _respond(scope, send, status, answer, headers, tagged=operation.tagged)
         except BrokerError:
             unavailable = CommandError(UNAVAILABLE, "The other nodes cannot be asked now", RETRY_MS)
             await self._refuse(scope, send, unavailable, headers)
         except (HandshakeError, CommandError) as error:
             await self._refuse(scope, send, error, headers)
+        except Exception:
+            correlation_id = self._api.hub.runtime.new_id()
+            log.exception("a request failed: correlationId=%s path=%r", correlation_id, scope["path"])
+            failed = Error("Internal error", INTERNAL, correlation_id=correlation_id)
+            await self._refuse(scope, send, refusal_of(failed), headers)
 
     async def _answer(self, operation: Operation, scope: Scope, receive: Receive) -> Answer:
         api = self._api
+        visitor = NOBODY
+        if not operation.public:
+            visitor = await self._admit(operation, scope)
+        body = b""
+        if operation.body is not None:
+            body = await _read_body(receive, api.hub.config.limits.max_body_bytes)
+        query = query_of(scope, operation.query)
+        return await operation.carry_out(api, Request(scope, visitor, scope["path_params"], query, body))
+
+    async def _admit(self, operation: Operation, scope: Scope) -> Visitor:
+        """Who asks, where that somebody may.
+
+        Raises:
+            HandshakeError: 400, 401, 403, 415, 429 or 503.
+        """
+        api = self._api
+        if operation.local and api.gate.is_local(scope):
+            return NOBODY
         kinds = values_of(scope["headers"], b"content-type")
         if operation.method not in READS and (kinds or operation.body is not None) and not is_json(kinds):
             raise HandshakeError(415, "a body is application/json")  # other pages can send all else without asking
         visitor = await api.gate.admit(scope)
         api.hub.standing.check(visitor.identity)
         if operation.operator and not visitor.identity.operator:
-            if visitor.identity.user:
-                raise HandshakeError(403, "this is for operators: show an API key")
-            raise HandshakeError(401, "this is for operators: show an API key", CHALLENGE)
-        body = b""
-        if operation.body is not None:
-            body = await _read_body(receive, api.hub.config.limits.max_body_bytes)
-        query = query_of(scope, operation.query)
-        return await operation.carry_out(api, Request(scope, visitor, scope["path_params"], query, body))
+            known = bool(visitor.identity.user)
+            raise HandshakeError(
+                403 if known else 401, "this is for operators: show an API key", () if known else CHALLENGE
+            )
+        return visitor
 
     async def _refuse(self, scope: Scope, send: Send, error: HandshakeError | CommandError, headers: Headers) -> None:
         refusal = refusal_of(error) if isinstance(error, CommandError) else error
@@ -116,8 +132,8 @@ class ApiRoute(BaseRoute):
         if not more:  # it was not let in; what a command is refused with is nobody's knock
             self._api.hub.counters.handshakes_refused += 1
             log.info("a request was refused: status=%d reason=%r", refusal.status, refusal.reason)
-        body = problem(refusal, **more)
-        await _respond(scope, send, refusal.status, body, [*refusal.headers, *headers], kind=PROBLEM)
+        answer = Answer(msgspec.json.encode(problem(refusal, **more)), PROBLEM.decode(), refusal.headers)
+        await _respond(scope, send, refusal.status, answer, headers)
 
 
 def is_json(kinds: Sequence[bytes]) -> bool:
@@ -154,18 +170,12 @@ async def _read_body(receive: Receive, longest: int) -> bytes:
 
 
 async def _respond(
-    scope: Scope,
-    send: Send,
-    status: int,
-    body: object,
-    headers: Headers,
-    *,
-    kind: bytes = JSON,
-    tagged: bool = False,
+    scope: Scope, send: Send, status: int, answer: Answer, headers: Headers, *, tagged: bool = False
 ) -> None:
-    """Answers with JSON, compressed where that is worth it, or with nothing where the client has it already."""
-    content = b"" if body is None else msgspec.json.encode(body)
-    lines = {**dict(headers), b"x-content-type-options": b"nosniff"}
+    """Answers, compressed where that is worth it, or with nothing where the client has it already."""
+    body = answer.body
+    content = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
+    lines = {**dict(headers), **dict(answer.headers), b"x-content-type-options": b"nosniff"}
     if tagged and content:
         lines[b"etag"] = b'W/"%b"' % blake2b(content, digest_size=12).hexdigest().encode()
         lines[b"cache-control"] = b"private, no-cache"
@@ -173,7 +183,7 @@ async def _respond(
         if _knows(scope, lines[b"etag"]):
             status, content = 304, b""
     if content:
-        lines[b"content-type"] = kind
+        lines[b"content-type"] = answer.kind.encode() or JSON
         lines[b"vary"] = VARY
         if len(content) > LEAST_GZIPPED and _takes_gzip(scope):
             content = gzip.compress(content, GZIP_LEVEL, mtime=0)

@@ -10,18 +10,28 @@ from msgspec import UNSET, Meta, UnsetType
 
 from hubbub.codes import INVALID_MESSAGE, INVALID_NAME, REMOVED, UNAVAILABLE
 from hubbub.errors import BrokerError, CommandError
-from hubbub.hub.commands import content_of
+from hubbub.hub.commands import OURS, THEIRS, content_of
 from hubbub.hub.control import ConnectionInfo, RoomCount
 from hubbub.hub.dispatch import RETRY_MS
 from hubbub.hub.limits import clean_room
 from hubbub.hub.operator import Operator
 from hubbub.hub.publication import Publication
-from hubbub.transports.api_operation import Answer, Api, Operation, Query, Request
+from hubbub.transports.api_operation import Answer, Api, Operation, Query, Refusal, Request, body_of
 
 ADMIN: Final = "/api/admin"
 LONGEST_REASON: Final = 123
 """Bytes of a close frame's (RFC 6455, section 5.5)."""
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+EVENT: Final[dict[str, Any]] = {
+    "required": ["type"],
+    "properties": {
+        "type": {"type": "string", "minLength": 1, "not": {"enum": sorted(OURS)}},
+        **{name: {"not": {}} for name in sorted(THEIRS)},
+    },
+}
+"""What an event of somebody's own looks like."""
 
 
 def one_of(*names: str) -> dict[str, Any]:
@@ -51,7 +61,7 @@ class EventToPublish(msgspec.Struct):
     """
 
     room: Annotated[str, Meta(min_length=1)]
-    event: dict[str, Any]
+    event: Annotated[dict[str, Any], Meta(extra_json_schema=EVENT)]
     keep: bool = True
     key: str = ""
 
@@ -63,7 +73,7 @@ class ToDisconnect(msgspec.Struct):
         reason: told to whom it concerns; what does not fit into a close frame, 123 bytes, is cut.
     """
 
-    more: ClassVar[dict[str, Any]] = one_of("user", "session", "connection")
+    SCHEMA: ClassVar[dict[str, Any]] = one_of("user", "session", "connection")
     user: Name | UnsetType = UNSET
     session: Name | UnsetType = UNSET
     connection: Name | UnsetType = UNSET
@@ -74,7 +84,7 @@ class ToDisconnect(msgspec.Struct):
 class ToRevoke(msgspec.Struct):
     """What counts no more: one of `token` (its `jti`), `user` and `session` (its id)."""
 
-    more: ClassVar[dict[str, Any]] = one_of("token", "user", "session")
+    SCHEMA: ClassVar[dict[str, Any]] = one_of("token", "user", "session")
     token: Name | UnsetType = UNSET
     user: Name | UnsetType = UNSET
     session: Name | UnsetType = UNSET
@@ -163,26 +173,14 @@ class Where(Query):
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
-def body_of(request: Request, kind: type[Any]) -> Any:
-    """The body of a request.
-
-    Raises:
-        CommandError: `invalid_message`.
-    """
-    try:
-        return msgspec.json.decode(request.body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise CommandError(INVALID_MESSAGE, str(error)) from None
-
-
 async def publish(api: Api, request: Request) -> Answer:
     """Publishes into a room, wherever its members are."""
-    body: EventToPublish = body_of(request, EventToPublish)
+    body = body_of(request, EventToPublish)
     name, key = clean_room(body.room), request.idempotency_key
     if not name:
         raise CommandError(INVALID_NAME, "A room has a name")
     if key and not body.keep:
-        raise CommandError(INVALID_MESSAGE, "Only an event that is kept can be told from its repeat")
+        raise Refusal(409, "Only an event that is kept can be told from its repeat", {"code": INVALID_MESSAGE})
     content = content_of(body.event)
     caller = api.calls.caller(request.visitor.identity, request.visitor.remote)
     room = api.hub.room(name)
@@ -214,7 +212,7 @@ async def settled(publication: Publication) -> None:
 
 async def disconnect(api: Api, request: Request) -> Answer:
     """Puts somebody out."""
-    body: ToDisconnect = body_of(request, ToDisconnect)
+    body = body_of(request, ToDisconnect)
     reason = body.reason.encode()[:LONGEST_REASON].decode(errors="ignore")
     whom = given(body, "user", "session", "connection")
     done = await Operator(api.hub).disconnect(**whom, code=body.code, reason=reason)
@@ -223,7 +221,7 @@ async def disconnect(api: Api, request: Request) -> Answer:
 
 async def revoke(api: Api, request: Request) -> Answer:
     """Has credentials count no more; answered once that is kept."""
-    body: ToRevoke = body_of(request, ToRevoke)
+    body = body_of(request, ToRevoke)
     revoked = Operator(api.hub).revoke(**given(body, "token", "user", "session"))
     await settled(revoked)
     return Answer()
@@ -261,7 +259,8 @@ ADMIN_OPERATIONS: Final = (
         body=EventToPublish,
         answer=Published,
         key=True,
-        refused=(422,),
+        refused=(409,),
+        tag="operators",
         operator=True,
     ),
     Operation(
@@ -272,6 +271,7 @@ ADMIN_OPERATIONS: Final = (
         carry_out=disconnect,
         body=ToDisconnect,
         answer=PutOut,
+        tag="operators",
         operator=True,
     ),
     Operation(
@@ -282,6 +282,7 @@ ADMIN_OPERATIONS: Final = (
         carry_out=revoke,
         body=ToRevoke,
         empty=True,
+        tag="operators",
         operator=True,
     ),
     Operation(
@@ -292,6 +293,7 @@ ADMIN_OPERATIONS: Final = (
         carry_out=connections,
         query=Who,
         answer=Connections,
+        tag="operators",
         operator=True,
     ),
     Operation(
@@ -302,6 +304,7 @@ ADMIN_OPERATIONS: Final = (
         carry_out=rooms,
         query=Where,
         answer=Rooms,
+        tag="operators",
         operator=True,
     ),
     Operation(
@@ -311,6 +314,7 @@ ADMIN_OPERATIONS: Final = (
         summary="Which nodes live, and what they have.",
         carry_out=nodes,
         answer=Nodes,
+        tag="operators",
         operator=True,
     ),
 )

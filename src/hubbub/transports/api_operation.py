@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -21,18 +22,24 @@ from hubbub.hub.limits import clean_room
 from hubbub.transports.answers import Headers
 from hubbub.wire.messages import LONGEST_ID, Command, Error
 
+IDEMPOTENCY_KEY: Final = rf'("[!#-~]{{1,{LONGEST_ID}}}"|[!#-~]{{1,{LONGEST_ID}}})'
+"""What an Idempotency-Key looks like: a text of structured fields (RFC 9651), or the same without quotes."""
+_is_key: Final = re.compile(IDEMPOTENCY_KEY).fullmatch
 STATUSES: Final[Mapping[str, int]] = {
     codes.FORBIDDEN: 403,
     codes.INVALID_TOKEN: 401,
     codes.NOT_IN_ROOM: 404,
     codes.TOO_MANY_ROOMS: 409,
     codes.CLOSED: 409,
-    codes.MESSAGE_ID_CONFLICT: 422,
+    codes.MESSAGE_ID_CONFLICT: 409,
     codes.RATE_LIMITED: 429,
     codes.INTERNAL: 500,
     codes.UNAVAILABLE: 503,
 }
 """What a refusal of a command is over HTTP; any other, an application's own too, is 400."""
+
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Refusal(HandshakeError):
@@ -66,11 +73,18 @@ class Query(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """What operations work with."""
+    """What operations work with.
+
+    Attributes:
+        version: of this program.
+        path: where WebSockets are opened.
+    """
 
     hub: Hub
     gate: Gate
     calls: Calls
+    version: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +116,18 @@ class Request:
 
     @property
     def idempotency_key(self) -> str:
-        """The request's Idempotency-Key; empty for none. As a text of structured fields (RFC 9651) or without quotes.
+        """The request's Idempotency-Key; empty for none.
 
         Raises:
-            CommandError: `invalid_message`: there are several, or it is too long.
+            CommandError: `invalid_message`: there are several, or it is none.
         """
         keys = [value.decode("latin-1").strip() for value in values_of(self.scope["headers"], b"idempotency-key")]
         if not keys:
             return ""
-        key = keys[0][1:-1] if len(keys[0]) > 1 and keys[0][0] == keys[0][-1] == '"' else keys[0]
-        if len(keys) > 1 or not 0 < len(key) <= LONGEST_ID or not (key.isascii() and key.isprintable()):
-            raise CommandError(codes.INVALID_MESSAGE, f"One Idempotency-Key, of 1 to {LONGEST_ID} characters")
-        return key
+        if len(keys) > 1 or not _is_key(keys[0]):
+            text = f"One Idempotency-Key, of 1 to {LONGEST_ID} visible ASCII characters"
+            raise CommandError(codes.INVALID_MESSAGE, text)
+        return keys[0].strip('"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +135,12 @@ class Answer:
     """What is answered.
 
     Attributes:
-        body: what JSON is made of; None for 204.
+        body: what JSON is made of; bytes are sent as they are. None for 204.
+        kind: the type of bytes.
     """
 
     body: object = None
+    kind: str = ""
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
@@ -162,6 +178,10 @@ class Operation:
         refused: statuses that it may be refused with, beside those of all.
         tagged: the answer has an ETag.
         operator: it takes an API key, or who else is an operator.
+        local: without one it is for who asks from this machine.
+        public: everybody may ask, as often as they like: it costs nothing.
+        text: the type of an answer that is not JSON.
+        hidden: it is not described.
     """
 
     name: str
@@ -176,7 +196,12 @@ class Operation:
     key: bool = False
     refused: tuple[int, ...] = ()
     tagged: bool = False
+    tag: str = "rooms"
     operator: bool = False
+    local: bool = False
+    public: bool = False
+    text: str = ""
+    hidden: bool = False
 
 
 def query_of(scope: Scope, kind: type[Query]) -> Query:
@@ -200,6 +225,29 @@ def query_of(scope: Scope, kind: type[Query]) -> Query:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
         raise CommandError(codes.INVALID_MESSAGE, f"In the query: {error}") from None
+
+
+def _number(text: str) -> int | float:
+    """For JSON Schema 5.0 is an integer."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
+_decode = msgspec.json.Decoder(float_hook=_number).decode
+
+
+def body_of(request: Request, kind: type[S]) -> S:
+    """The body of a request.
+
+    Raises:
+        CommandError: `invalid_json` or `invalid_message`.
+    """
+    try:
+        return msgspec.convert(_decode(request.body), kind)
+    except msgspec.ValidationError as error:
+        raise CommandError(codes.INVALID_MESSAGE, str(error)) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise CommandError(codes.INVALID_JSON, "The body is not JSON") from None
 
 
 def fields_of(command: type[Command], **values: str) -> dict[str, str]:

@@ -23,6 +23,7 @@ from hubbub.transports.api_operation import (
     Query,
     Refusal,
     Request,
+    body_of,
     call,
     fields_of,
 )
@@ -276,11 +277,13 @@ async def cursor(api: Api, request: Request) -> Answer:
 
 async def set_cursor(api: Api, request: Request) -> Answer:
     """The caller has read up to here."""
+    seq = body_of(request, SetCursor).seq
     try:
-        seq = msgspec.json.decode(request.body, type=SetCursor).seq
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise CommandError(INVALID_MESSAGE, str(error)) from None
-    said = (await call(api, request, Ack(room=request.room, seq=seq))).said
+        said = (await call(api, request, Ack(room=request.room, seq=seq))).said
+    except Refusal as refusal:
+        if refusal.more["code"] == INVALID_MESSAGE:  # the log ends before that
+            raise Refusal(409, refusal.reason, refusal.more) from None
+        raise
     assert isinstance(said, Ok)
     return _cursor(request, said)
 
@@ -354,7 +357,7 @@ def room_operations(commands: Mapping[str, type[Command]]) -> list[Operation]:
             answer=Done,
             empty=True,
             key=True,
-            refused=(404, 409, 422),
+            refused=(404, 409),
         ),
         Operation(
             name="publishEvent",
@@ -367,7 +370,7 @@ def room_operations(commands: Mapping[str, type[Command]]) -> list[Operation]:
             answer=Done,
             empty=True,
             key=True,
-            refused=(409, 422),
+            refused=(409,),
         ),
         Operation(
             name="listMembers",
@@ -397,6 +400,7 @@ def room_operations(commands: Mapping[str, type[Command]]) -> list[Operation]:
             query=Speaker,
             body=SetCursor,
             answer=Cursor,
+            refused=(409,),
         ),
     ]
     if "message" in commands:
@@ -412,7 +416,7 @@ def room_operations(commands: Mapping[str, type[Command]]) -> list[Operation]:
                 answer=Done,
                 empty=True,
                 key=True,
-                refused=(404, 409, 422),
+                refused=(404, 409),
             )
         )
     if "typing" in commands:

@@ -344,8 +344,8 @@ def test_a_cursor_is_the_users_and_never_goes_back() -> None:
 
 def test_who_is_nobody_has_no_cursor() -> None:
     desk = Desk()
-    assert desk.refused(AskCursor(room="lobby")) == "invalid_message"
-    assert desk.refused(Ack(room="lobby", seq=0)) == "invalid_message"
+    assert desk.refused(AskCursor(room="lobby")) == "forbidden"
+    assert desk.refused(Ack(room="lobby", seq=0)) == "forbidden"
 
 
 def test_moving_a_cursor_is_told_once() -> None:

@@ -101,7 +101,7 @@ class Api:
             "server": ("127.0.0.1", 80),
             "headers": [(name.encode(), value.encode()) for name, value in (HOST, *headers)],
         }
-        api = api_operation.Api(self.hub, self.gate, Calls(self.hub, "/api", BUILT_IN, VERBS))
+        api = api_operation.Api(self.hub, self.gate, Calls(self.hub, "/api", BUILT_IN, VERBS), "1", "/ws")
         route = ApiRoute(api, operations_of(api))
         scope |= route.matches(scope)[1]
         asyncio.run(route.handle(scope, receive, send))
