@@ -39,11 +39,12 @@ export const dialWebSocket: Dial = ({ url, session, token, msgpack, environment 
     );
   };
   socket.onclose = ({ code, reason }) => sink.ended(code, reason);
-  socket.onerror = () => {}; // `close` follows
+  // `close` follows, but for Node.js 20, which leaves it out where no connection could be had.
+  socket.onerror = () => environment.clock.setTimeout(() => sink.ended(LOST, ""), 0);
   return {
     send: (command) => socket.send(codec.encode(command)),
     close(code, reason) {
-      socket.onmessage = socket.onclose = null;
+      socket.onmessage = socket.onclose = socket.onerror = null;
       socket.close(code, reason);
     },
   };

@@ -81,3 +81,18 @@ test("a server that does not answer within 10 s is gone", () => {
   stage.clock.pass(40_000);
   expect(stage.client.state).toMatchObject({ status: "waiting", reason: "no answer" });
 });
+
+test("a try that fails without a close event is over", () => {
+  const stage = new Stage();
+  stage.socket.onerror?.();
+  stage.clock.pass(0);
+  expect(stage.status).toBe("waiting");
+});
+
+test("the code of a close event counts, though an error comes before it", () => {
+  const stage = new Stage();
+  stage.socket.onerror?.();
+  stage.socket.ends(4403);
+  stage.clock.pass(0);
+  expect(stage.client.state).toMatchObject({ status: "closed", code: 4403 });
+});
