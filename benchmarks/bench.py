@@ -47,8 +47,9 @@ class Scenario:
 
 
 # Where rooms keep their events makes no difference there.
-ONE_BROKER = tuple(server.name for server in SERVERS if server.name not in ("hubbub-sqlite", "hubbub-jwt"))
-ANONYMOUS = tuple(server.name for server in SERVERS if server.name != "hubbub-jwt")
+STREAMS = ("hubbub-sse", "hubbub-lines")
+ONE_BROKER = tuple(server.name for server in SERVERS if server.name not in ("hubbub-sqlite", "hubbub-jwt", *STREAMS))
+ANONYMOUS = tuple(server.name for server in SERVERS if server.name not in ("hubbub-jwt", *STREAMS))
 # Tokens are shown once, when a connection is made.
 CONNECTING = (*ONE_BROKER, "hubbub-jwt")
 BROKERS = ("hubbub", "hubbub-sqlite")
@@ -74,6 +75,9 @@ SCENARIOS = (
     Scenario("P8", ("slow",), None, 5, servers=BROKERS),
     # So many at once as the server's backlog of 2,048 takes.
     Scenario("P11", ("replay", "--connecting", "1000"), None, 1, fixed_seconds=True, servers=BROKERS),
+    # One sender over WebSocket: the others listen there too, or over HTTP.
+    Scenario("H1", ("fanout", "--senders", "1", "--inflight", "1"), None, 5, servers=("hubbub", *STREAMS)),
+    Scenario("H2", ("fanout", "--senders", "1", "--inflight", "32"), None, 5, servers=("hubbub", *STREAMS)),
     # 1,250 messages, one every 20 ms.
     Scenario("idle", ("lone",), None, 25, fixed_seconds=True, servers=BROKERS),
 )
@@ -155,7 +159,7 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="alternating rounds (5)")
-    parser.add_argument("--seconds", type=float, help="measured seconds of P1, P2, P3, P6 and P8 (5)")
+    parser.add_argument("--seconds", type=float, help="measured seconds of P1, P2, P3, P6, P8, H1 and H2 (5)")
     parser.add_argument("--only", help="servers: " + ",".join(server.name for server in SERVERS))
     parser.add_argument("--scenario", help="scenarios: " + ",".join(scenario.key for scenario in SCENARIOS))
     parser.add_argument("--python", default=sys.executable, help="runs the servers in Python; Debian's is optimised")

@@ -62,8 +62,10 @@ P7 = Column("longest stall, ms", "P7", "probe_max_ms")
 P8 = Column("others' p99 with 1 % stalled / without", "P8", "p99_ratio")
 P8_MEMORY = Column("memory grown / (limit × stalled)", "P8", "growth_share")
 P11 = Column("CPU / event replayed, µs", "P11", "us_per_event")
+H1 = Column("1,000 who only listen, one at a time, µs", "H1", "us_per_delivery")
+H2 = Column("same, 32 in flight, µs", "H2", "us_per_delivery")
 IDLE = Column("idle server's answer, p99 ms", "idle", "p99_ms")
-COLUMNS = (P1, P2, P3, P4, P5, P6, P7, P8, P8_MEMORY, P11, IDLE)
+COLUMNS = (P1, P2, P3, P4, P5, P6, P7, P8, P8_MEMORY, P11, H1, H2, IDLE)
 
 # What stands behind a figure of the first table, by title.
 DETAILS = {
@@ -109,6 +111,11 @@ GOALS = (
     Goal("P8", "≤ 1.1 × the others' p99 without them", P8, 1.1),
     Goal("P8", "≤ 1 × limit × stalled of memory", P8_MEMORY, 1.0),
     Goal("P11", "≤ 60 µs an event replayed", P11, 60.0),
+    *(
+        Goal(column.scenario, f"{name} ≥ 0.9 of WebSocket, CPU", column, 0.9, "hubbub", server)
+        for column in (H1, H2)
+        for server, name in (("hubbub-sse", "Server-Sent Events"), ("hubbub-lines", "JSON lines"))
+    ),
     *(
         Goal(column.scenario, f"`sqlite://` ≥ {limit} of `memory://`, {unit}", column, limit, "hubbub", "hubbub-sqlite")
         for limit, columns in ((0.9, (P1, P2)), (0.6, (P3,)))

@@ -80,6 +80,20 @@ SERVERS = (
         ("--header", f"Authorization: Bearer {token()}"),
         tells_all_joins=False,
     ),
+    Server(
+        "hubbub-sse",
+        "**Hubbub**, Server-Sent Events",
+        (*HUBBUB_COMMAND, *MEMORY),
+        ("--stream", "/sse"),
+        tells_all_joins=False,
+    ),
+    Server(
+        "hubbub-lines",
+        "**Hubbub**, JSON lines",
+        (*HUBBUB_COMMAND, *MEMORY),
+        ("--stream", "/stream"),
+        tells_all_joins=False,
+    ),
     Server("bun", "Bun, topics", (str(BUILD / "bun/node_modules/.bin/bun"), str(BUILD / "bun/server.js"), "PORT")),
     Server("node", "Node `ws`, plain loop", ("node", str(BUILD / "node_ws/server.js"), "PORT")),
     Server(

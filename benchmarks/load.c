@@ -11,7 +11,7 @@
 
 static const char usage[] =
     "usage: load SCENARIO --port PORT [--host 127.0.0.1] [--path /ws] [--header LINE] [--pid PID,PID] [--seconds S] [--connecting 100]\n"
-    "  fanout [--clients 1000] [--inflight 1]        one room, closed loop\n"
+    "  fanout [--clients 1000] [--inflight 1] [--senders 1000] [--stream /sse]   one room, closed loop; the others listen there\n"
     "  pairs  [--rooms 500] [--size 2]               every client sends\n"
     "  idle   [--clients 15000] [--rooms 1]          memory and CPU of quiet connections\n"
     "  storm  [--clients 3000] [--rooms 100]         connect, join, close, again\n"
@@ -78,7 +78,7 @@ static const struct option long_options[] = {
     {"size", 1, 0, 'z'},     {"idle", 1, 0, 'd'},    {"room", 1, 0, 'R'},  {"churn", 1, 0, 'u'},    {"connecting", 1, 0, 'g'},
     {"probe-ms", 1, 0, 'm'}, {"stalled", 1, 0, 'S'},  {"pairs", 1, 0, 'A'},  {"limit", 1, 0, 'l'},    {"rate", 1, 0, 't'},
     {"events", 1, 0, 'e'},   {"every-ms", 1, 0, 'E'}, {"seats", 1, 0, 'T'},    {"second-port", 1, 0, '2'},
-    {"redis", 1, 0, 'D'},    {"socketio", 0, 0, 'o'}, {0, 0, 0, 0}};
+    {"senders", 1, 0, 'n'},  {"stream", 1, 0, 'a'}, {"redis", 1, 0, 'D'},    {"socketio", 0, 0, 'o'}, {0, 0, 0, 0}};
 
 static void set_option(struct options *options, int *port, int letter) {
     switch (letter) {
@@ -90,6 +90,8 @@ static void set_option(struct options *options, int *port, int letter) {
     case 's': options->seconds = number(optarg, 0.1, 3600); break;
     case 'w': options->warmup_seconds = number(optarg, 0, 60); break;
     case 'c': options->clients = (int)number(optarg, 1, MAX_CLIENTS); break;
+    case 'n': options->senders = (int)number(optarg, 1, MAX_CLIENTS); break;
+    case 'a': options->stream = optarg; break;
     case 'f': options->inflight = (int)number(optarg, 1, MAX_INFLIGHT); break;
     case 'r': options->rooms = (int)number(optarg, 1, MAX_CLIENTS); break;
     case 'z': options->size = (int)number(optarg, 1, MAX_CLIENTS); break;
@@ -125,6 +127,8 @@ static const struct scenario *parse(int count, char **values, struct options *op
     if (optind != count) fputs(usage, stderr), exit(2);
     set_address(options, port);
     if (options->rooms * (long)options->size > MAX_CLIENTS && scenario->run == run_pairs) fail("more than %d clients", MAX_CLIENTS);
+    if (options->senders > options->clients) fail("more senders than clients");
+    if (options->stream != NULL && (scenario->run != run_fanout || options->senders == 0)) fail("--stream is for fanout, with --senders");
     if (options->room + options->idle + 2 * options->churn > MAX_CLIENTS) fail("more than %d clients", MAX_CLIENTS);
     if (options->clients + options->seats >= MAX_CLIENTS && scenario->run == run_replay) fail("more than %d clients", MAX_CLIENTS);
     return scenario;

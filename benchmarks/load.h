@@ -16,13 +16,14 @@ struct options {
     const char *scenario;
     const char *host;
     const char *path;
+    const char *stream; /* the path of streams over HTTP, such as /sse: all but the senders listen there; may be NULL */
     const char *header; /* one extra request header, such as "Authorization: Bearer x"; may be NULL */
     struct sockaddr_in address;
     int pids[MAX_PIDS];
     int pid_count;
     int second_port, redis_port; /* of the scenario nodes; 0 where there is none */
     bool socketio;               /* frames of Socket.IO 4 in place of the chat protocol */
-    int clients, inflight, rooms, size, idle, room, churn, connecting, stalled, pairs, events, seats;
+    int clients, senders, inflight, rooms, size, idle, room, churn, connecting, stalled, pairs, events, seats;
     double seconds, warmup_seconds, probe_ms, every_ms, rate;
     uint64_t limit_bytes;
 };
@@ -49,7 +50,7 @@ void histogram_add(struct histogram *histogram, uint64_t nanoseconds);
 double histogram_ms(const struct histogram *histogram, double quantile);
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* ---- load_net.c: WebSocket clients on one epoll ---- */
+/* ---- load_net.c: WebSocket clients, and listeners over HTTP, on one epoll ---- */
 
 enum client_state { CLIENT_FREE, CLIENT_CONNECTING, CLIENT_UPGRADING, CLIENT_JOINING, CLIENT_JOINED, CLIENT_CLOSING };
 
@@ -79,6 +80,7 @@ struct network {
     struct client *clients;
     size_t window_bytes;
     const char *join_fields; /* further members of each `join`, each with a leading comma */
+    int streams_from;        /* the first client that listens over HTTP, as do those behind it */
     int receive_bytes;       /* SO_RCVBUF of connections that are opened now; 0: the kernel's choice */
     int capacity;
     int epoll_fd;

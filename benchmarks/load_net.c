@@ -1,4 +1,5 @@
-/* WebSocket clients of the chat protocol on one epoll: upgrade, join, receive, answer pings; it parses no JSON. */
+/* Clients of the chat protocol on one epoll, over WebSocket (upgrade, join, receive, answer pings) and streams over HTTP;
+   it parses no JSON. */
 #include "load.h"
 
 #include <arpa/inet.h>
@@ -58,6 +59,13 @@ size_t upgrade_request(const struct options *options, char *out, size_t capacity
     return (size_t)size;
 }
 
+static size_t stream_request(const struct options *options, const char *room, char *out, size_t capacity) {
+    int size = snprintf(out, capacity, "GET %s?room=%s HTTP/1.1\r\nHost: %s:%d\r\n%s%s\r\n", options->stream, room, options->host,
+                        ntohs(options->address.sin_port), options->header ? options->header : "", options->header ? "\r\n" : "");
+    if (size < 0 || (size_t)size >= capacity) fail("the path or the header is too long");
+    return (size_t)size;
+}
+
 /* Client frames are masked (RFC 6455 5.3); a constant key costs the server as much to undo as a random one. */
 size_t masked_frame(uint8_t *out, uint8_t opcode, const void *payload, size_t size) {
     static const uint8_t key[4] = {0x37, 0xfa, 0x21, 0x3d};
@@ -92,7 +100,8 @@ static void send_frame(int index, uint8_t opcode, const void *payload, size_t si
 void net_send_text(int index, const char *text) { send_frame(index, OP_TEXT, text, strlen(text)); }
 
 void net_start(const struct options *options, struct hooks hooks, int capacity) {
-    net = (struct network){.options = options, .hooks = hooks, .capacity = capacity, .window_bytes = WINDOW_BYTES, .join_fields = ""};
+    net = (struct network){.options = options, .hooks = hooks, .capacity = capacity, .window_bytes = WINDOW_BYTES, .join_fields = "",
+                           .streams_from = capacity};
     net.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     net.clients = calloc((size_t)capacity, sizeof *net.clients);
     if (net.epoll_fd < 0 || net.clients == NULL) fail("cannot start: %s", strerror(errno));
@@ -154,7 +163,9 @@ static void on_connected(int index) {
     if (error != 0) fail("connection %d was not accepted: %s", index, strerror(error));
     net.clients[index].state = CLIENT_UPGRADING;
     watch(index, EPOLL_CTL_MOD, EPOLLIN);
-    send_bytes(index, request, upgrade_request(net.options, request, sizeof request));
+    if (index >= net.streams_from) size = (socklen_t)stream_request(net.options, net.clients[index].room, request, sizeof request);
+    else size = (socklen_t)upgrade_request(net.options, request, sizeof request);
+    send_bytes(index, request, size);
 }
 
 /* Whether the object's "type" (the first member of that name) has this value; a space after the colon is allowed. */
@@ -300,11 +311,27 @@ static size_t take_frames(int index, const uint8_t *bytes, size_t size) {
     return at;
 }
 
+/* Returns the bytes used, which are whole events: blocks of Server-Sent Events, or lines of JSON. */
+static size_t take_events(int index, const uint8_t *bytes, size_t size) {
+    bool sse = bytes[0] != '{' && bytes[0] != '\n';
+    const char *end = sse ? "\n\n" : "\n";
+    const uint8_t *at = bytes, *last = bytes + size, *stop;
+    for (; at < last && (stop = memmem(at, (size_t)(last - at), end, sse ? 2 : 1)) != NULL; at = stop + (sse ? 2 : 1)) {
+        size_t length = (size_t)(stop - at);
+        net.frames++;
+        if (begins(at, length, sse ? "event: message\n" : "{\"type\":\"message\"")) on_chat_message(index, at, length);
+        else if (begins(at, length, sse ? "event: room_info\n" : "{\"type\":\"room_info\"")) on_room_info(index, at, length);
+        else if (begins(at, length, sse ? "event: closed\n" : "{\"type\":\"closed\""))
+            fail("the server closed stream %d: %.*s", index, (int)length, (const char *)at);
+    }
+    return (size_t)(at - bytes);
+}
+
 static size_t take_upgrade(int index, const uint8_t *bytes, size_t size) {
-    static const char accepted[] = "HTTP/1.1 101";
+    const char *accepted = index >= net.streams_from ? "HTTP/1.1 200" : "HTTP/1.1 101";
     const uint8_t *end = memmem(bytes, size, "\r\n\r\n", 4);
     const uint8_t *line_end = memchr(bytes, '\r', size);
-    if (line_end != NULL && memcmp(bytes, accepted, sizeof accepted - 1) != 0)
+    if (line_end != NULL && memcmp(bytes, accepted, strlen(accepted)) != 0)
         fail("the upgrade of client %d was refused: %.*s", index, (int)(line_end - bytes), (const char *)bytes);
     if (end == NULL) return 0;
     net.clients[index].state = CLIENT_JOINING;
@@ -323,7 +350,10 @@ static void take_bytes(int index, const uint8_t *bytes, size_t size) {
     struct client *client = &net.clients[index];
     size_t used = 0;
     if (client->state == CLIENT_UPGRADING) used = take_upgrade(index, bytes, size);
-    if (client->state != CLIENT_UPGRADING) used += take_frames(index, bytes + used, size - used);
+    if (client->state != CLIENT_UPGRADING && used < size) {
+        if (index >= net.streams_from) used += take_events(index, bytes + used, size - used);
+        else used += take_frames(index, bytes + used, size - used);
+    }
     if (used < size || client->stash != NULL) keep_rest(client, bytes + used, size - used);
 }
 

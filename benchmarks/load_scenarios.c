@@ -9,7 +9,7 @@
 #define SETTLE_SECONDS 120.0
 
 static struct {
-    int members, next_sender;
+    int members, senders, next_sender;
     uint64_t sent, completed;
     uint64_t sent_ns[MAX_INFLIGHT];
     int received_by[MAX_INFLIGHT];
@@ -95,7 +95,7 @@ static void flight_send(void) {
     chat_text(text, flight.next_sender);
     flight.sent_ns[flight.sent++ % MAX_INFLIGHT] = now_ns();
     net_send_text(flight.next_sender, text);
-    flight.next_sender = (flight.next_sender + 1) % flight.members;
+    flight.next_sender = (flight.next_sender + 1) % flight.senders;
 }
 
 /* A client's n-th message is the room's n-th: all members see one order, so nothing needs to be parsed. */
@@ -112,6 +112,8 @@ static void on_fanout_message(int index, const uint8_t *payload, size_t size) {
 void run_fanout(const struct options *options, struct result *result) {
     net_start(options, (struct hooks){.on_message = on_fanout_message}, options->clients);
     flight.members = options->clients;
+    flight.senders = options->senders > 0 ? options->senders : options->clients;
+    if (options->stream != NULL) net.streams_from = flight.senders;
     connect_range(0, options->clients, "fanout%d", options->clients);
     settle(0.3);
     net.last_frame_s = now_seconds();
@@ -125,7 +127,8 @@ void run_fanout(const struct options *options, struct result *result) {
     result->messages = flight.completed - completed;
     result->deliveries = net.deliveries - deliveries;
     result->latency = &flight.latency;
-    snprintf(result->extra, sizeof result->extra, ",\"clients\":%d,\"inflight\":%d", options->clients, options->inflight);
+    snprintf(result->extra, sizeof result->extra, ",\"clients\":%d,\"senders\":%d,\"inflight\":%d", options->clients, flight.senders,
+             options->inflight);
 }
 
 /* ---- pairs ---- */

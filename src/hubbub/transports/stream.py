@@ -238,7 +238,11 @@ class Stream(asyncio.BufferedProtocol):
 
     def deliver(self, batch: Batch) -> None:
         if self._writable and not self._closed:
-            self._write(self._form.of(batch))
+            data = self._form.of(batch)
+            if data and not self._corked:  # the usual case, a call fewer for each member; benchmark H1
+                self._socket.write(data)
+            else:
+                self._write(data)
 
     def send(self, item: Item) -> None:
         if self._closed:
@@ -339,9 +343,9 @@ class AsgiStream(AsgiTransport):
     async def run(self, receive: Receive, headers: Headers) -> None:
         """Answers, and goes on until one side ends it."""
         shared = shared_by(self._loop)
+        self._connection.transport = self
         try:
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-            self._connection.transport = self
             self._put(((_part(self._form.begin(self._hub.config.server.reconnect_ms)), 0),))
             self._hub.opened(self._connection)
         except BaseException:
