@@ -189,7 +189,7 @@ async def counters(scope: Scope, receive: Receive, send: Send) -> None:
     """What the hub has counted, over HTTP: no limit on messages or connections is in the way."""
     hub = app._hub
     assert hub is not None
-    counted = {**dataclasses.asdict(hub.counters), "connections": len(hub.connections)}
+    counted = {**dataclasses.asdict(hub.counters), "connections": len(hub.connections), "polls": hub.polls.waiting}
     await JSONResponse(counted)(scope, receive, send)
 
 

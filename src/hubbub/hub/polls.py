@@ -203,6 +203,11 @@ class Polls:
         self._spots: dict[tuple[tuple[_Watch, ...], tuple[Position, ...]], Spot] = {}
         self._due: deque[tuple[Waiter, Answer | Exception]] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return sum(len(spot.waiters) for spot in self._spots.values())
+
     # Asking
 
     def ask(self, connection: Connection, query: Query, waiter: Waiter) -> Steps:

@@ -162,13 +162,17 @@ class PollCodec:
             packer = zlib.compressobj(GZIP_LEVEL, wbits=31)
             body = packer.compress(body) + packer.flush()
             headers.append((b"content-encoding", b"gzip"))
-        return [*headers, (b"content-length", b"%d" % len(body))], body
+        return self._ended(headers, body), body
+
+    def _ended(self, headers: Headers, body: bytes) -> Headers:
+        close = [(b"connection", b"close")] * self.close
+        return [*headers, (b"content-length", b"%d" % len(body)), *close]
 
     def refuse(self, error: HandshakeError, more: dict[str, Any]) -> bytes:
         """A problem as a whole response."""
         body = msgspec.json.encode(problem(error, **more))
-        length = (b"content-length", b"%d" % len(body))
-        return self.write(error.status, [(b"content-type", PROBLEM), *self._cross, *error.headers, length], body)
+        headers = [(b"content-type", PROBLEM), *self._cross, *error.headers]
+        return self.write(error.status, self._ended(headers, body), body)
 
     def write(self, status: int, headers: Headers, body: bytes) -> bytes:
         """The bytes of a response."""
@@ -176,8 +180,6 @@ class PollCodec:
             *(status, HTTPStatus(status).phrase.encode()),
             formatdate(usegmt=True).encode(),
         )
-        if self.close:
-            headers = [*headers, (b"connection", b"close")]
         return b"".join([first, *(b"%b: %b\r\n" % pair for pair in headers), b"\r\n", body])
 
 
@@ -519,6 +521,7 @@ async def _answer(send: Send, cross: Headers, codec: PollCodec, asked: AskedPoll
     outcome, session = asked.outcome, asked.connection.session
     if isinstance(outcome, Answer):
         body = outcome.body("" if session is None else session.token)
+        codec = codec.closing() if asked.hub.draining.begun else codec
         headers, content = codec.respond(body, secret=session is not None)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
