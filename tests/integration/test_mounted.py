@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from tests.support.chatter import chatting, close_of
+from tests.support.listener import LINES, SSE, listening
 from tests.support.peer import Peer
 from tests.support.peer import command as join_frame
 from tests.support.server import ASGI, FAST, ROOT, Server, environment, free_port, serve, wait_until_listening
@@ -83,6 +84,15 @@ def test_the_chat_works_below_a_path(outside: Server) -> None:
         assert ada.ask(type="message", text="hi") == bob.next()
         bob.socket.close()
         assert ada.next()["type"] == "user_left"
+
+
+def test_streams_work_below_a_path(outside: Server) -> None:
+    with chatting(f"{outside.ws}/hub/ws") as ada, listening(f"{outside.http}/hub{SSE}", "streams") as listener:
+        ada.join("streams", "ada")
+        with listening(f"{outside.http}/hub{LINES}", "streams", username="bob") as lines:
+            ada.send(type="message", text="hi")
+            assert (listener.texts(1), lines.texts(1)) == (["hi"], ["hi"])
+        assert ada.until("user_left")["username"] == "bob"
 
 
 def test_an_own_protocol_works_below_a_path(outside: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.support.listener import SSE, listening
 from tests.support.peer import Peer, command
 from tests.support.redis import RedisServer
 from tests.support.server import CHAT, FAST, Server, serve
@@ -56,6 +58,22 @@ def test_what_is_said_on_one_is_heard_on_the_other(nodes: tuple[Server, Server],
     assert bob.event("typing")["username"] == "ada"
     said = bob.event("message")
     assert (said["text"], said["seq"]) == ("hello", ada.event("message")["seq"])
+
+
+def test_a_stream_goes_on_on_the_other_where_it_was(nodes: tuple[Server, Server], peers: ExitStack, room: str) -> None:
+    ada, _ = joined(peers, nodes[0], room, "ada")
+    with listening(nodes[1].http + SSE, room, username="bob", session="") as bob:
+        assert ada.event("user_joined")["username"] == "bob"
+        ada.send(command(type="message", text="one"))
+        assert bob.texts(1) == ["one"]
+    ada.send(command(type="message", text="two"))
+    session = bob.connected["session"]
+    with listening(nodes[0].http + SSE, room, username="bob", session=session, last_event_id=bob.last_id) as again:
+        assert (again.texts(1), again.infos[room]["recovered"]) == (["two"], True)
+        ada.send(command(type="message", text="three"))
+        assert [ada.event("message")["text"] for _ in range(3)] == ["one", "two", "three"]
+    kinds = [json.loads(payload)["type"] for _, payload in ada.received]
+    assert (kinds.count("user_joined"), kinds.count("user_left")) == (1, 0)
 
 
 def test_both_count_the_same_members(nodes: tuple[Server, Server], peers: ExitStack, room: str) -> None:

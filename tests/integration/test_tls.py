@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 
 from tests.support.certificates import DAY, Authority, Files
 from tests.support.chatter import chatting, close_of
+from tests.support.listener import LINES, SSE, listening
 from tests.support.peer import Peer, TlsPeer, frame
 from tests.support.server import ASGI, FAST, FAST_ASYNCIO, Server, serve
 from tests.support.terminal import HUBBUB, run, terminal
@@ -118,6 +119,17 @@ def test_two_people_chat(server: Server, room: str) -> None:
         assert ada.next()["username"] == "bob"
         ada.send(type="message", text="é 日本 🎉")
         assert bob.next()["text"] == "é 日本 🎉"
+
+
+@pytest.mark.parametrize("path", [SSE, LINES])
+def test_a_stream_is_heard_to_its_last_event(server: Server, room: str, path: str) -> None:
+    with chatting(f"{server.ws}/ws") as ada, listening(server.http + path, room) as listener:
+        ada.join(room, "ada")
+        assert [ada.ask(type="state", text=text)["text"] for text in FLOOD[:20]] == FLOOD[:20]
+        assert listener.texts(20) == FLOOD[:20]
+        ada.send(type="disconnect", connection=listener.connected["clientId"])
+        assert listener.until("closed")["code"] == 4403
+        assert listener.ended()
 
 
 @pytest.mark.parametrize("message", ["x" * LONGEST, bytes(LONGEST)])
