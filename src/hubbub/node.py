@@ -224,7 +224,7 @@ class Node:
         routes += (
             *(Route(path, StreamRoute(hub, gate, path, self._app.hooks)) for path in (SSE_PATH, LINES_PATH)),
             Route(POLL_PATH, PollRoute(hub, gate)),
-            ApiRoute(api, operations_of(api)),
+            ApiRoute(api, operations_of(api), alone=not any(path.startswith("/api") for path, _ in self._app.mounts)),
             *self._probes,
         )
         for path, app in self._app.mounts:

@@ -37,10 +37,12 @@ class ApiRoute(BaseRoute):
 
     Args:
         operations: the table.
+        alone: nobody else has paths below `/api`: one that is no operation's is not found.
     """
 
-    def __init__(self, api: Api, operations: Iterable[Operation]) -> None:
+    def __init__(self, api: Api, operations: Iterable[Operation], *, alone: bool = False) -> None:
         self._api = api
+        self._alone = alone
         self._paths: dict[tuple[str, ...], dict[str, Operation]] = {}
         for operation in operations:
             template = tuple(operation.path.split("/")[1:])
@@ -49,7 +51,10 @@ class ApiRoute(BaseRoute):
     def matches(self, scope: Message) -> tuple[Match, Message]:
         if scope["type"] == "http":
             segments = segments_of(scope)
-            if segments is not None and (found := self._find(segments)) is not None:
+            found = None if segments is None else self._find(segments)
+            if found is None and self._alone and scope["path"].startswith(f"{scope.get('root_path', '')}/api/"):
+                found = {}, {}
+            if found is not None:
                 methods, params = found
                 return Match.FULL, {"endpoint": self, "path_params": params, "api_methods": methods}
         return Match.NONE, {}
@@ -73,6 +78,8 @@ class ApiRoute(BaseRoute):
         allowed = ", ".join((*methods, *(("HEAD",) if "GET" in methods else ()), "OPTIONS")).encode()
         headers = cross_origin(self._api.gate.origins, scope, allowed)
         try:
+            if not methods:
+                raise HandshakeError(404, "there is no such path")
             if scope["method"] == "OPTIONS":
                 self._api.gate.origins.check(scope["headers"], cookie=True)
                 await _respond(scope, send, 204, Answer(), headers)

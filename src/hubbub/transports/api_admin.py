@@ -16,7 +16,7 @@ from hubbub.hub.dispatch import RETRY_MS
 from hubbub.hub.limits import clean_room
 from hubbub.hub.operator import Operator
 from hubbub.hub.publication import Publication
-from hubbub.transports.api_operation import Answer, Api, Operation, Query, Refusal, Request, body_of
+from hubbub.transports.api_operation import ROOM_NAME, Answer, Api, Operation, Query, Refusal, Request, body_of
 
 ADMIN: Final = "/api/admin"
 LONGEST_REASON: Final = 123
@@ -60,7 +60,7 @@ class EventToPublish(msgspec.Struct):
         key: what it is the value of, in a latest-only room.
     """
 
-    room: Annotated[str, Meta(min_length=1)]
+    room: Annotated[str, Meta(extra_json_schema={"pattern": ROOM_NAME})]
     event: Annotated[dict[str, Any], Meta(extra_json_schema=EVENT)]
     keep: bool = True
     key: str = ""

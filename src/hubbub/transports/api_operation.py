@@ -25,6 +25,10 @@ from hubbub.wire.messages import LONGEST_ID, Command, Error
 IDEMPOTENCY_KEY: Final = rf'("[!#-~]{{1,{LONGEST_ID}}}"|[!#-~]{{1,{LONGEST_ID}}})'
 """What an Idempotency-Key looks like: a text of structured fields (RFC 9651), or the same without quotes."""
 _is_key: Final = re.compile(IDEMPOTENCY_KEY).fullmatch
+_SPACE: Final = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_NONE: Final = r"\u0000-\u001f\u007f-\u009f\u2028\u2029*{}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+ROOM_NAME: Final = rf"^[{_SPACE}]*[^{_NONE}{_SPACE}]([^{_NONE}]*[^{_NONE}{_SPACE}])?[{_SPACE}]*$"
+"""What a room's name looks like, as far as it counts: with white space at its ends."""
 STATUSES: Final[Mapping[str, int]] = {
     codes.FORBIDDEN: 403,
     codes.INVALID_TOKEN: 401,

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from hubbub.transports.answers import JSON
-from hubbub.transports.api_operation import IDEMPOTENCY_KEY, AnyCommand, OneCommand, Operation, Query
+from hubbub.transports.api_operation import IDEMPOTENCY_KEY, ROOM_NAME, AnyCommand, OneCommand, Operation, Query
 from hubbub.transports.schemas import REFERENCE, Schema, body_of, schemas_of
 from hubbub.wire.messages import Command
 
@@ -24,7 +24,7 @@ ROOM: Final[Schema] = {
     "required": True,
     "description": "A room's name, percent-encoded: `a/b` is `a%2Fb`. As in `join`, white space at its ends does not"
     " count, nor does what follows 50 characters.",
-    "schema": {"type": "string", "minLength": 1},
+    "schema": {"type": "string", "pattern": ROOM_NAME},
 }
 
 
@@ -122,8 +122,9 @@ class _Described:
             "security": self._security(),
         }
         if operation.body is not None:
-            content = {"application/json": {"schema": self._body()}}
-            described["requestBody"] = {"required": True, "content": content}
+            body = self._body()
+            optional = isinstance(operation.body, OneCommand) and "required" not in body
+            described["requestBody"] = {"required": not optional, "content": {JSON.decode(): {"schema": body}}}
         return described
 
     def _security(self) -> list[Schema]:
