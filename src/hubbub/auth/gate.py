@@ -12,6 +12,7 @@ import msgspec
 
 from hubbub.auth.claims import clean_name
 from hubbub.auth.credentials import read_credentials
+from hubbub.auth.headers import values_of
 from hubbub.auth.origin import Origins
 from hubbub.auth.proxies import Proxies
 from hubbub.auth.tickets import Tickets
@@ -172,7 +173,8 @@ class Gate:
         )
         if credentials.token or credentials.ticket:  # a browser sends its cookies by itself: they are not meant
             credentials = without_cookies(credentials)
-        self.origins.check(headers, cookie=self._cookies and bool(credentials.cookies))
+        cookie = self._cookies and bool(credentials.cookies) and not is_read_by_own_page(scope, headers)
+        self.origins.check(headers, cookie=cookie)
         await self._ready()
         identity = await self.identify(credentials)
         remote = (address, peer[1] if peer and address == peer[0] else 0) if address else None
@@ -245,6 +247,15 @@ def is_local(scope: Scope, address: str, headers: Sequence[tuple[bytes, bytes]])
         and _is_loopback(_name_of(hosts[0].decode("latin-1")))
         and not any(name in _FORWARDED or name.startswith(b"x-forwarded-") for name, _ in headers)
     )
+
+
+def is_read_by_own_page(scope: Scope, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether a browser says that a page of this very origin asks, and changes nothing by it.
+
+    It sends no Origin then. No page can say so in its place: the name of the header is reserved (Fetch, section 2.2.2).
+    """
+    reads = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+    return reads and values_of(headers, b"sec-fetch-site") == [b"same-origin"]
 
 
 _FORWARDED = frozenset((b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"cf-connecting-ip"))

@@ -179,6 +179,29 @@ def test_a_cookie_that_nobody_looks_at_needs_none() -> None:
     assert World(Anonymous()).admit(HOST, cookie("c")).identity is ANONYMOUS
 
 
+OWN_PAGE, SAME_SITE = ("sec-fetch-site", "same-origin"), ("sec-fetch-site", "same-site")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_to_read_with_a_cookie_a_page_of_our_own_needs_no_origin(method: str) -> None:
+    world = World(Way({"c": ADA}, cookies=True))
+    assert world.admit(HOST, cookie("c"), OWN_PAGE, type="http", method=method).identity is ADA
+
+
+@pytest.mark.parametrize(
+    ("headers", "scope"),
+    [
+        ([OWN_PAGE], {"type": "http", "method": "POST"}),
+        ([OWN_PAGE], {"type": "websocket"}),
+        ([SAME_SITE], {"type": "http", "method": "GET"}),
+        ([OWN_PAGE, SAME_SITE], {"type": "http", "method": "GET"}),
+        ([OWN_PAGE, ELSEWHERE], {"type": "http", "method": "GET"}),
+    ],
+)
+def test_for_anything_else_it_does(headers: list[tuple[str, str]], scope: dict[str, Any]) -> None:
+    assert World(Way({"c": ADA}, cookies=True)).refusal(HOST, cookie("c"), *headers, **scope) == 403
+
+
 def test_an_allowed_origin_may_come_with_a_cookie() -> None:
     world = World(Way({"c": ADA}, cookies=True), origins="https://app.example")
     assert world.admit(HOST, ("origin", "https://app.example"), cookie("c")).identity is ADA
