@@ -302,8 +302,8 @@ class Hub:
                 await asyncio.sleep(delay)
         except Ended as ended:
             self._finish(ended)
-        except ConfigError as error:
-            self._finish(Ended(0, str(error)))
+        except Exception as error:  # an own mistake, or one of what the user has it call
+            self._finish(Ended(0, str(error) or type(error).__name__))
             raise
         finally:
             self._greeted.set()
@@ -347,7 +347,17 @@ class Hub:
                 await transport.abort()
 
     async def _token(self) -> str:
-        return await self._credentials.token(self._now(), self._machine.expires_at - TOKEN_MARGIN_SECONDS)
+        """The token to show.
+
+        Raises:
+            OSError: whoever is asked for it fails, though there was one before; it may not tomorrow.
+        """
+        try:
+            return await self._credentials.token(self._now(), self._machine.expires_at - TOKEN_MARGIN_SECONDS)
+        except Exception as error:
+            if not self._proven:
+                raise
+            raise OSError(f"no token: {error}") from error
 
     def _opening(self, token: str) -> Opening:
         chosen = self._options
@@ -355,16 +365,21 @@ class Hub:
         return Opening(self._url, session, token, chosen.headers, chosen.tls, chosen.msgpack, chosen.deflate)
 
     def _refused(self, status: int, reason: str) -> tuple[int, str]:
-        if status == 401 and self._credentials.refused():
+        if status == 401 and self._renews():
             return LOST, reason
         if status in _FINAL_STATUSES and (status in (401, 403) or not self._proven):
             raise Ended(status, reason)
         return LOST, reason
 
     def _closed(self, closed: Closed) -> tuple[int, str]:
-        if closed.code == UNAUTHENTICATED and not self._credentials.refused():
+        if closed.code == UNAUTHENTICATED and not self._renews():
             raise Ended(closed.code, closed.reason)
         return closed.code, closed.reason
+
+    def _renews(self) -> bool:
+        """The token does not count; whether it is worth asking for another: who was let in once may, again and again."""
+        helps = self._credentials.refused()
+        return helps or (self._credentials.renewable and self._proven)
 
     async def _converse(self, transport: Transport, events: list[Event]) -> NoReturn:
         proven = False

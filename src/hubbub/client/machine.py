@@ -389,6 +389,6 @@ class Machine:
 
     def end(self, error: Exception) -> None:
         """It does not come back: nothing will be answered."""
-        self.interrupt()
         for lane in self._lanes():
             lane.fail(error)
+        self.interrupt()

@@ -53,6 +53,7 @@ class Room:
         self._inbox = inbox
         self._acknowledges = acknowledges
         self._position: tuple[str, int] = ("", 0)
+        self._unhandled = False
         self._ready: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
         self.info: Event = {}
 
@@ -107,12 +108,14 @@ class Room:
             self._position = (event["epoch"], event["seq"])
         elif seq is not None:
             self._position = (self._position[0], max(seq, self._position[1]))
+            self._unhandled = True
         return event
 
     def _handled(self) -> None:
         """Who asks for the next event is done with the last one."""
+        unhandled, self._unhandled = self._unhandled, False
         epoch, seq = self._position
-        if epoch == self._entry.epoch and seq > self._entry.taken:
+        if unhandled and epoch == self._entry.epoch and seq > self._entry.taken:
             self._entry.taken = seq
             self._owner.flush()
 
