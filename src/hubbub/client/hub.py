@@ -377,7 +377,7 @@ class Hub:
         return closed.code, closed.reason
 
     def _renews(self) -> bool:
-        """The token does not count; whether it is worth asking for another: who was let in once may, again and again."""
+        """The token does not count; whether to ask for another: who was let in once may, again and again."""
         helps = self._credentials.refused()
         return helps or (self._credentials.renewable and self._proven)
 
