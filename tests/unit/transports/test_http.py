@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -148,3 +150,37 @@ def test_between_two_requests_a_connection_ends_without_a_word() -> None:
     app, socket = given_back(b"")
     assert socket.ends
     assert bytes(socket.written).count(b"HTTP/1.1") == len(app.taken) == 1
+
+
+class Clinging(FakeSocket):
+    """As uvloop's: it holds on to the last `data_received` that a protocol had, whatever comes after."""
+
+    def connect(self, protocol: Any) -> None:
+        self._receive = protocol.data_received
+        super().connect(protocol)
+
+    def set_protocol(self, protocol: Any) -> None:
+        self._receive = getattr(protocol, "data_received", self._receive)
+        super().set_protocol(protocol)
+
+
+def test_nothing_is_left_of_the_protocol_whose_connection_was_taken_over() -> None:
+    async def talk() -> bool:
+        config = uvicorn.Config(Taking(), http=HttpProtocol, lifespan="off", log_config=None, interface="asgi3")
+        config.load()
+        socket = Clinging()
+        protocol = HttpProtocol(config, ServerState(), {})
+        socket.connect(protocol)
+        socket.arrive(HEAD + b"\r\n")
+        await turns()
+        socket.set_protocol(asyncio.BufferedProtocol())
+        left = weakref.ref(protocol)
+        config.app.taken.clear()  # type: ignore[union-attr]
+        del protocol
+        return left() is None
+
+    gc.disable()
+    try:
+        assert asyncio.run(talk())
+    finally:
+        gc.enable()
