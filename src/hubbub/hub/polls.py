@@ -39,6 +39,8 @@ MOST_KEPT_OPEN: Final = 1000
 """Rooms in which nobody waits; the one left longest ago goes first."""
 # All who wait in a room may be woken at once: about 5 ms (benchmark: polls.py).
 ANSWERED_A_TURN: Final = 100
+# Who waits in other rooms as well is read for apart; that many are about 3 ms.
+READ_FOR_A_TURN: Final = 100
 _encode = msgspec.json.Encoder().encode
 
 
@@ -113,14 +115,19 @@ class Waiter(Protocol):
 
 
 class Spot:
-    """Those who wait in the same rooms at the same places."""
+    """Those who wait in the same rooms at the same places.
 
-    __slots__ = ("_watches", "places", "waiters")
+    Attributes:
+        woken: it is about to be read for.
+    """
+
+    __slots__ = ("_watches", "places", "waiters", "woken")
 
     def __init__(self, watches: Sequence[_Watch], places: tuple[Position, ...]) -> None:
         self._watches = watches
         self.places = places
         self.waiters: dict[Waiter, None] = {}
+        self.woken = False
 
     @property
     def key(self) -> tuple[tuple[_Watch, ...], tuple[Position, ...]]:
@@ -180,8 +187,7 @@ class _Watch:
 
     def _wake(self) -> None:
         self._waking = False
-        for spot in [spot for spot in self.spots if spot.passed]:
-            self._polls.wake(spot)
+        self._polls.wake([spot for spot in self.spots if spot.passed and not spot.woken])
 
 
 class _Part(NamedTuple):
@@ -201,6 +207,7 @@ class Polls:
         self._watches: dict[str, _Watch] = {}
         self._unused: dict[_Watch, float] = {}
         self._spots: dict[tuple[tuple[_Watch, ...], tuple[Position, ...]], Spot] = {}
+        self._passed: deque[Spot] = deque()
         self._due: deque[tuple[Waiter, Answer | Exception]] = deque()
 
     @property
@@ -360,8 +367,26 @@ class Polls:
 
     # Answering
 
-    def wake(self, spot: Spot) -> None:
-        """There is something behind the places of a spot: it is read for, once for all who wait there."""
+    def wake(self, spots: Sequence[Spot]) -> None:
+        """There is something behind the places of these: each is read for, so many a turn."""
+        if spots and not self._passed:
+            self.hub.runtime.call_soon(self._read_for_some)
+        for spot in spots:
+            spot.woken = True
+            self._passed.append(spot)
+
+    def _read_for_some(self) -> None:
+        try:
+            for _ in range(min(len(self._passed), READ_FOR_A_TURN)):
+                spot = self._passed.popleft()
+                if self._spots.get(spot.key) is spot:  # else all have left
+                    self._read_for(spot)
+        finally:  # whatever one of them does, the others are read for
+            if self._passed:
+                self.hub.runtime.call_soon(self._read_for_some)
+
+    def _read_for(self, spot: Spot) -> None:
+        """Once for all who wait there."""
         self._lift(spot)
         since = [Since(*place) for place in spot.places]
         steps = self._look(spot.watches, since, 0, [True] * len(since))

@@ -485,7 +485,8 @@ class PollRoute:
         self, scope: Scope, receive: Receive, send: Send, visitor: Visitor, request: Request, cross: Headers
     ) -> None:
         shared = shared_by(asyncio.get_running_loop())
-        codec = poll_codec(tuple(cross), accepts_gzip(scope["headers"]), _closes(scope))
+        gzip = self._hub.config.http.gzip and accepts_gzip(scope["headers"])
+        codec = poll_codec(tuple(cross), gzip, _closes(scope))
         asked = AskedPoll(self._hub)
         asked.begin(visitor, self._endpoints[request.session is not None], request)
         try:

@@ -12,7 +12,7 @@ from hubbub.errors import BrokerError, CommandError
 from hubbub.hub.connection import Connection
 from hubbub.hub.identity import Grants, Identity
 from hubbub.hub.pages import MOST_BYTES
-from hubbub.hub.polls import ANSWERED_A_TURN, KEPT_OPEN_SECONDS, MOST_KEPT_OPEN, Answer, Query, Spot
+from hubbub.hub.polls import ANSWERED_A_TURN, KEPT_OPEN_SECONDS, MOST_KEPT_OPEN, READ_FOR_A_TURN, Answer, Query, Spot
 from hubbub.hub.ports import Answer as Answers
 from hubbub.hub.ports import Draft, Position
 from hubbub.hub.steps import Walk
@@ -316,6 +316,17 @@ def test_many_are_answered_so_many_a_turn(desk: Desk) -> None:
         desk.bench.runtime.turn()
         counts.append(sum(len(one.answers) for one in asked))
     assert set(counts) == {0, ANSWERED_A_TURN, 2 * ANSWERED_A_TURN}
+
+
+def test_who_waits_in_other_rooms_as_well_is_read_for_apart_so_many_a_turn(desk: Desk) -> None:
+    asked = [desk.ask("epoch:3,epoch:0", "r", f"r{number}") for number in range(READ_FOR_A_TURN + 50)]
+    reads = desk.broker.reads
+    desk.hub.room("r").publish(Said("d"))
+    counts = []
+    while not all(one.answers for one in asked):
+        desk.bench.runtime.turn()
+        counts.append(desk.broker.reads - reads)
+    assert set(counts) == {0, READ_FOR_A_TURN, READ_FOR_A_TURN + 50}
 
 
 def test_a_room_stays_open_for_a_while_behind_its_last_poll(desk: Desk) -> None:
