@@ -11,7 +11,7 @@ UNPACK := rm -rf build/proxies build/packages && mkdir -p build/proxies build/pa
 WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup serve test nightly check conformance bench nodes lock format clean browser proxies redis npm node systemd jitter kill faults rolling fuzz siege redis-versions
+.PHONY: help setup serve test nightly check conformance bench nodes lock format clean browser proxies redis npm node systemd jitter kill faults rolling fuzz siege polls redis-versions
 
 help:
 	@echo "make serve        install into .venv and serve the chat on http://127.0.0.1:8080"
@@ -21,6 +21,7 @@ help:
 	@echo "make conformance  the Autobahn TestSuite (needs a Python 2.7); report in build/autobahn/"
 	@echo "make bench        the benchmarks; table in build/bench/RESULTS.md"
 	@echo "make nodes        P9: two nodes and a Redis, beside Socket.IO's; table in build/bench/NODES.md"
+	@echo "make polls        15,000 long-polls that wait: what do they take, and what does it cost to wake them?"
 	@echo "make jitter       1,000 clients whose connections are reset for a minute: is anything lost?"
 	@echo "make siege        500 honest clients while 1,000 attackers do all that is forbidden: is anything lost, or late?"
 	@echo "make kill         kill -9 under load, 100 times: is anything lost that was acknowledged?"
@@ -117,6 +118,9 @@ bench:
 nodes: redis
 	@mkdir -p build/bench
 	$(PYTHON) benchmarks/nodes.py --python "$$(command -v $(PYTHON))" > build/bench/NODES.md
+
+polls: $(VENV)/.dev
+	PYTHONPATH=. $(BIN)/python benchmarks/polls.py
 
 jitter: $(VENV)/.dev redis
 	PYTHONPATH=. $(BIN)/python benchmarks/jitter.py --output build/jitter.json

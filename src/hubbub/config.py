@@ -287,7 +287,9 @@ class WebSocket:
 class Http:
     """The rooms over plain HTTP."""
 
-    gzip: bool = _setting(True, "deflate streams where a client takes gzip: once for all who share the bytes")
+    gzip: bool = _setting(
+        True, "deflate streams and large answers where a client takes gzip: once for all who share the bytes"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
