@@ -24,6 +24,7 @@ def schemas_of(types: Iterable[type[Any]]) -> tuple[dict[type[Any], str], dict[s
     names = {kind: str(found["$ref"]).rpartition("/")[2] for kind, found in zip(wanted, references, strict=True)}
     for schema in components.values():
         _explain(schema)
+        _require(schema)
     for kind, name in names.items():
         components[name] |= getattr(kind, "SCHEMA", {})
     return names, components
@@ -47,6 +48,15 @@ def _explain(schema: Schema) -> None:
                 properties[spelled].setdefault("description", " ".join(said.split()))
 
 
+def _require(schema: Schema) -> None:
+    """A field whose default is none that it may have has to be given: handlers say so in words of their own."""
+    for name, field in schema.get("properties", {}).items():
+        default = field.get("default")
+        if isinstance(default, str) and not re.search(field.get("pattern", ""), default):
+            del field["default"]
+            schema.setdefault("required", []).append(name)
+
+
 def _indented(attributes: str) -> str:
     """The lines of attributes, each at least four columns in, as docstrings are once they are cleaned."""
     return attributes if attributes.startswith("    ") else re.sub("^", "    ", attributes, flags=re.MULTILINE)
@@ -66,12 +76,5 @@ def body_of(kind: type[Command], components: Mapping[str, Schema], name: str, *,
     body: Schema = {"title": whole.get("title", name), "type": "object", "properties": properties}
     if whole.get("description"):
         body["description"] = whole["description"]
-    needed = {*whole.get("required", ()), *(field for field, schema in properties.items() if _needs_a_value(schema))}
-    required = [field for field in properties if field in needed]
+    required = [field for field in properties if field in whole.get("required", ())]
     return body | ({"required": required} if required else {})
-
-
-def _needs_a_value(schema: Schema) -> bool:
-    """Whether its default is none that it may have: handlers say so in words of their own."""
-    default = schema.get("default")
-    return isinstance(default, str) and not re.search(schema.get("pattern", ""), default)
