@@ -381,6 +381,24 @@ def test_what_was_handled_is_acknowledged_by_itself(servers: Servers, room: str,
     through_proxy(servers(), part)
 
 
+@pytest.mark.parametrize("kind", ["websocket", "sse", "poll"])
+def test_it_begins_where_it_is_told_to(server: Server, room: str, kind: str) -> None:
+    async def part() -> None:
+        async with connect(server.http, transports=[kind]) as hub:
+            ada = hub.join(room, "ada")
+            for number in range(3):
+                await ada.send(f"{number}")
+            await ada.ack(1)
+            said = [await next_of(ada, "message") for _ in range(3)]
+            await ada.leave()
+            acked = hub.join(room, "ada", since="acked")
+            assert await texts(acked, 2) == ["1", "2"]
+            await acked.leave()
+            assert await texts(hub.join(room, "ada", since={"time": said[0]["timestamp"]}), 3) == ["0", "1", "2"]
+
+    played(part())
+
+
 # Credentials
 
 

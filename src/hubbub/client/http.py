@@ -11,6 +11,7 @@ import logging
 import re
 import ssl
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -56,13 +57,15 @@ class Wanted:
     Attributes:
         command: with which the client asked for it.
         place: where it is; None where it begins at the end.
+        sought: where it begins, which is no position and has to be found: a time, or "acked".
         entered: the client was told that it is in.
     """
 
     def __init__(self, command: Event) -> None:
         self.command = command
-        since = command.get("since")
-        self.place = (str(since["epoch"]), int(since["seq"])) if since and "seq" in since else None
+        since = command.get("since") or {}
+        self.place = (str(since["epoch"]), int(since["seq"])) if "seq" in since else None
+        self.sought = None if self.place else since
         self.entered = False
 
     def passed(self, event: Event) -> None:
@@ -279,14 +282,31 @@ class HttpTransport:
         if not group.rooms:
             return
         try:
+            for room, wanted in list(group.rooms.items()):
+                if wanted.sought and not wanted.entered:
+                    wanted.place, wanted.sought = await self._find(room, wanted.sought), None
             await self._carry(group)
         except HandshakeError as error:
             if not self._set_apart(group, error):
                 self._fail(error)
-        except httpx.TransportError as error:
+        except (httpx.TransportError, msgspec.DecodeError) as error:
             self._fail(_lost(error))
         except (HubbubError, OSError) as error:
             self._fail(error)
+
+    async def _find(self, room: str, sought: Mapping[str, Any] | str) -> tuple[str, int] | None:
+        """The position for a time, or behind what was acknowledged; None where there is none to be known."""
+        url = f"{self._base}/api/rooms/{quote(room, safe='')}"
+        query = {"session": self._session} if self._session else {}
+        if sought == "acked":
+            response = await self.client.get(f"{url}/cursor", params=query)
+        else:
+            asked = {"type": "history", "limit": 1, **dict(sought)}  # type: ignore[arg-type]
+            response = await self.client.post(f"{url}/commands", params=query, json=asked)
+        found = msgspec.json.decode(response.content, type=dict[str, Any]) if response.is_success else {}
+        if found.get("messages"):
+            return str(found["epoch"]), int(found["messages"][0]["seq"]) - 1
+        return (str(found["epoch"]), int(found["acked"])) if found.get("acked") is not None else None
 
     def _set_apart(self, group: Group, error: HandshakeError) -> bool:
         """A room was refused: which one, those say that are asked for alone. Whether that is what it was."""
