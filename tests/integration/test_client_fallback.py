@@ -10,9 +10,10 @@ from uuid import uuid4
 
 import pytest
 
-from hubbub.client import Ended, Event, Hub, Refused, Room, connect
+from hubbub.client import Ended, Event, Hub, Refused, Room, Status, connect
 from hubbub.client.link import NETWORKS
 from tests.conftest import Servers
+from tests.integration.test_mounted import running
 from tests.support.firewall import CUT, EAT, PASS, REFUSE, Firewall, Rule, no_websockets, only_short_answers
 from tests.support.server import HOSTS, Server
 
@@ -151,3 +152,79 @@ def test_a_room_that_is_refused_does_not_take_the_others_with_it(server: Server,
             assert (await good.send("hi"))["seq"] == 1
 
     behind(server, KINDS["websocket"], part)
+
+
+def test_when_a_websocket_gets_through_again_it_is_taken(
+    server: Server, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hubbub.client.choice.REMEMBERED_SECONDS", 0.2)
+    monkeypatch.setattr("hubbub.client.hub.LOOK_SECONDS", 0.1)
+
+    async def part(firewall: Firewall) -> None:
+        kinds: list[str] = []
+        back = asyncio.Event()
+
+        def look(status: Status) -> None:
+            kinds.append(status.transport)
+            if kinds.count("websocket") == 1:
+                back.set()
+
+        async with connect(f"127.0.0.1:{firewall.port}", on_status=look) as hub:
+            ada = hub.join(room, "ada")
+            session = (await ada.ready(), hub.session)[1]
+            await ada.send("before")
+            firewall.rule = KINDS["websocket"]
+            await back.wait()
+            await ada.send("after")
+            assert [(await next_of(ada, "message"))["text"] for _ in range(2)] == ["before", "after"]
+            assert (hub.session, hub.transport, kinds) == (session, "websocket", ["sse", "websocket"])
+            assert ada.info["members"] == ["ada"]
+
+    behind(server, no_websockets(REFUSE), part)
+
+
+def test_one_websocket_that_is_cut_is_no_reason_to_fall_back_where_they_got_through(server: Server, room: str) -> None:
+    async def part(firewall: Firewall) -> None:
+        seen: list[Status] = []
+        async with connect(f"127.0.0.1:{firewall.port}", on_status=seen.append) as hub:
+            ada = hub.join(room, "ada")
+            await ada.ready()
+            cut = iter([CUT])
+            firewall.rule = lambda head: next(cut, PASS)
+            firewall.cut()
+            await ada.send("hi")
+            assert [status.transport for status in seen if status.online] == ["websocket", "websocket"]
+
+    behind(server, KINDS["websocket"], part)
+
+
+def test_where_nothing_gets_through_it_says_what_stood_in_the_way_first(room: str) -> None:
+    async def part() -> None:
+        async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            writer.close()
+
+        async with asyncio.timeout(SECONDS), await asyncio.start_server(refuse, "127.0.0.1", 0) as listening:
+            port = listening.sockets[0].getsockname()[1]
+            async with connect(f"127.0.0.1:{port}") as hub:
+                with pytest.raises(Ended, match="404 Not Found"):
+                    await hub.join(room, "ada").ready()
+
+    asyncio.run(part())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_below_a_path_of_somebody_elses_application(tmp_path: Path, room: str, kind: str) -> None:
+    with running(tmp_path, "uvicorn with websockets") as server:
+
+        async def part() -> None:
+            async with (
+                asyncio.timeout(SECONDS),
+                connect(f"{server.http}/hub/ws", transports=[kind]) as hub,
+            ):
+                ada = hub.join(room, "ada")
+                await ada.send("hi")
+                assert (await next_of(ada, "message"))["text"] == "hi"
+
+        asyncio.run(part())

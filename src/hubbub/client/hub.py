@@ -316,22 +316,25 @@ class Hub:
         """
         while True:
             try:
-                return await self._talk()
+                await self._talk()
+                self._machine.interrupt()
             except Closed as closed:
                 return self._closed(closed)
             except HandshakeError as error:
                 return self._refused(error.status, error.reason)
             except Blocked as blocked:
-                if not self._link.blocked():
-                    return self._refused(blocked.status, str(blocked))
-                self._machine.interrupt()
+                return self._refused(blocked.status, str(blocked))
             except ssl.SSLCertVerificationError as error:
                 raise ConfigError(f"{self._url}: {error.verify_message}; SSL_CERT_FILE names the trusted") from error
             except (OSError, PeerError) as error:
                 return LOST, str(error) or type(error).__name__
 
-    async def _talk(self) -> NoReturn:
-        """Connects, and carries what comes and goes until that is not possible any more."""
+    async def _talk(self) -> None:
+        """Connects, and carries what comes and goes; returns where another kind of connection is to be tried at once.
+
+        Raises:
+            Closed, Blocked, HandshakeError, OSError, PeerError: it has ended.
+        """
         transport, events = await self._link.open(self._opening(await self._token()))
         self._transport = transport
         self._machine.resumes = transport.resumes
@@ -339,6 +342,9 @@ class Hub:
         better = asyncio.create_task(self._look_for_better(transport), name="hubbub client: a better connection")
         try:
             await self._converse(transport, events)
+        except Blocked:
+            if not self._link.blocked():
+                raise
         finally:
             better.cancel()
             await asyncio.gather(better, return_exceptions=True)

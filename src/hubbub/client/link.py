@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -130,7 +131,8 @@ class Link:
         return None if self.kind == self._kinds[0] else self._networks.better_at(self._network, self.kind)
 
     async def improves(self, opening: Opening) -> bool:
-        """Whether a better kind gets through by now; leaves no connection."""
+        """Whether a better kind gets through by now; leaves no connection, and lets the session be."""
+        opening = replace(opening, session="")  # taking it up would end the connection that has it
         for kind in self._kinds[: self._kinds.index(self.kind)]:
             with contextlib.suppress(HubbubError, OSError):
                 transport, _ = await self._try(kind, opening)
