@@ -169,8 +169,8 @@ def test_row_12_a_preflight_from_a_listed_origin_is_204_and_allows_what_is_neede
     assert {name: value for name, value in headers.items() if name.startswith("access-control")} == {
         "access-control-allow-origin": origin,
         "access-control-allow-credentials": "true",
-        "access-control-allow-methods": "POST",
-        "access-control-allow-headers": "authorization, content-type, idempotency-key, last-event-id",
+        "access-control-allow-methods": "POST, OPTIONS",
+        "access-control-allow-headers": "authorization, content-type, idempotency-key, if-none-match, last-event-id",
         "access-control-max-age": "600",
     }
     assert "origin" in headers["vary"].lower()
