@@ -15,15 +15,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hubbub.config import Config
 from hubbub.hub.counters import Counters
-from hubbub.transports.loop import READ_BUFFER_BYTES, TAKEOVER, Shared, linger, shared_by
+from hubbub.transports.loop import NOBODY, READ_BUFFER_BYTES, TAKEOVER, Shared, linger, shared_by
 from hubbub.wire.handshake import encode_refusal
 
 LINGER_SECONDS: Final = 2.0
 MOST_PIPELINED: Final = 8
 # Between two requests, as uvicorn's own setting.
 KEEP_ALIVE_SECONDS: Final = 5.0
-# Between two protocols: uvloop holds on to the last one that had a `data_received` (benchmark: polls.py).
-NOBODY: Final = asyncio.Protocol()
 
 
 class _Refused(Exception):

@@ -18,6 +18,9 @@ LONGEST_SECONDS: Final = 600.0
 CALLED_A_TURN: Final = 16
 # Longer than any round trip, so that a peer between two bursts is not taken for one that has stopped.
 SILENT_SECONDS: Final = 1.0
+# Between a protocol and one that has a buffer: uvloop holds on to the last `data_received` that a protocol had, and so
+# to all of that protocol (benchmarks: P4, polls.py).
+NOBODY: Final = asyncio.Protocol()
 TAKEOVER: Final = "hubbub.takeover"
 """The ASGI extension under which a server hands WebSockets over: a callable, see `WebSocketProtocol.take_over`."""
 

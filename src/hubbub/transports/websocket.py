@@ -24,7 +24,7 @@ from hubbub.errors import HandshakeError
 from hubbub.hub.hub import Hub
 from hubbub.hub.ports import Endpoint
 from hubbub.transports.frames import ABNORMAL, AsgiBridge, FrameProtocol, HubTransport
-from hubbub.transports.loop import TAKEOVER, linger, shared_by
+from hubbub.transports.loop import NOBODY, TAKEOVER, linger, shared_by
 from hubbub.wire.codec import FrameCodec, shared_codec
 from hubbub.wire.deflate import (
     LARGEST_WINDOW,
@@ -207,6 +207,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._done()
         self._carrier = carrier
         extensions = agreed.header() if agreed else ""
+        self._socket.set_protocol(NOBODY)
         self._socket.set_protocol(carrier)
         return encode_accept(self._upgrade, subprotocol, extensions, headers)
 
