@@ -25,7 +25,7 @@ OPTIONS = ("--handshake-rate", "0", "--max-connections-per-address", "100000", "
 CLIENTS_AN_ADDRESS = 1000
 # Until heartbeats and the sweeps of the collector have come.
 SETTLE_SECONDS = 3.0
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 90.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -54,15 +54,24 @@ class Pollers:
 
     def connect(self, count: int) -> None:
         for number in range(count):
-            address = f"127.0.1.{1 + number // CLIENTS_AN_ADDRESS}"
-            client = socket.create_connection(("127.0.0.1", self._port), DEADLINE_SECONDS, (address, 0))
-            self._selector.register(client, selectors.EVENT_READ)
-            self._sockets.append(client)
-            client.sendall(self._request(f"since={self.since}&timeout=60"))
+            self._sockets.append(self._open(number))
+            self._sockets[-1].sendall(self._request(f"since={self.since}&timeout=60"))
+
+    def _open(self, number: int) -> socket.socket:
+        address = f"127.0.1.{1 + number // CLIENTS_AN_ADDRESS}"
+        client = socket.create_connection(("127.0.0.1", self._port), DEADLINE_SECONDS, (address, 0))
+        self._selector.register(client, selectors.EVENT_READ)
+        return client
 
     def ask(self) -> None:
-        """All poll again, on the same connections."""
+        """All poll again, on the same connections; what was idle for too long has ended, and is opened anew."""
         request = self._request(f"since={self.since}&timeout=60")
+        for key, _ in self._selector.select(0):
+            assert isinstance(key.fileobj, socket.socket)
+            number = self._sockets.index(key.fileobj)
+            self._selector.unregister(key.fileobj)
+            key.fileobj.close()
+            self._sockets[number] = self._open(number)
         for client in self._sockets:
             client.sendall(request)
 
@@ -101,11 +110,14 @@ def cpu_seconds(pid: int) -> float:
 
 
 def wait_for(server: Server, connections: int) -> None:
-    """Returns once so many are there."""
-    while True:
+    """Returns once so many are there; it asks seldom, for its questions are answered between the polls."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    found = -1
+    while found != connections:
+        assert time.monotonic() < deadline, f"{found} connections instead of {connections}"
+        time.sleep(0.1)
         with suppress(TimeoutError):  # it is busy with them
-            server.wait_for_connections(connections)
-            return
+            found = server.counters()["connections"]
 
 
 def spent(server: Server, work: Callable[[], None]) -> tuple[float, float]:
