@@ -36,6 +36,12 @@ class HandshakeError(HubbubError):
         self.reason = reason
         self.headers = headers
 
+    @property
+    def retry_seconds(self) -> int | None:
+        """When it may be tried again, as `Retry-After` says; None where it does not."""
+        given = dict(self.headers).get(b"retry-after", b"")
+        return int(given) if given.isdigit() and len(given) < 6 else None
+
 
 class CommandError(HubbubError):
     """A command that is refused: raise it in a handler, and the client gets an `error` with this code and message.

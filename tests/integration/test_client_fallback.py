@@ -228,3 +228,50 @@ def test_below_a_path_of_somebody_elses_application(tmp_path: Path, room: str, k
                 assert (await next_of(ada, "message"))["text"] == "hi"
 
         asyncio.run(part())
+
+
+@pytest.mark.parametrize("kind", ["sse", "poll"])
+def test_more_rooms_than_a_request_holds_under_several_names(server: Server, room: str, kind: str) -> None:
+    async def part(firewall: Firewall) -> None:
+        async with connect(f"127.0.0.1:{firewall.port}", transports=[kind]) as hub:
+            rooms = [hub.join(f"{room}-{number}", f"ada {number % 2}") for number in range(70)]
+            news = hub.subscribe(f"{room}-0-news")
+            await asyncio.gather(*(each.ready() for each in (*rooms, news)))
+            for number in (0, 1, 68, 69):
+                await rooms[number].send("hi")
+                assert (await next_of(rooms[number], "message"))["username"] == f"ada {number % 2}"
+            firewall.cut()
+            await rooms[69].send("back")
+            assert (await next_of(rooms[69], "message"))["text"] == "back"
+
+    behind(server, KINDS["websocket"], part)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_is_told_when_to_come_back_comes_back_then(servers: Servers, room: str, kind: str) -> None:
+    server = servers("fast path", "--max-connections-per-address", "1")
+
+    async def part(firewall: Firewall) -> None:
+        waits: list[float] = []
+        url = f"127.0.0.1:{firewall.port}"
+        told = asyncio.Event()
+
+        def look(status: Status) -> None:
+            if not status.online:
+                waits.append(status.retry_seconds)
+                told.set()
+
+        async with connect(url, transports=["websocket"]) as first:
+            await first.ping()
+
+            async def come() -> None:
+                async with connect(url, transports=[kind], on_status=look) as hub:
+                    await hub.join(room, "ada").ready()
+
+            coming = asyncio.create_task(come())
+            await told.wait()
+            assert waits[0] >= 1.0
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+
+    behind(server, KINDS["websocket"], part)

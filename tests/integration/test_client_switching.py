@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -122,22 +122,24 @@ def test_a_server_that_restarts_loses_and_doubles_nothing(tmp_path: Path, number
 
     async def main() -> None:
         servers = [await asyncio.to_thread(start)]
-        crowd = Crowd(lambda number: f"127.0.0.1:{port}", 0)
-        try:
-            async with asyncio.timeout(SECONDS):
-                await crowd.come()
-                for round in range(12):
-                    crowd.talk(round)
-                    await asyncio.sleep(0.05)
-                    if round % 4 == 1:
-                        await asyncio.to_thread(servers[-1][1].stop, number)
-                        servers.append(await asyncio.to_thread(start))
-                await crowd.settle()
-        finally:
-            await crowd.go()
-            for manager, _ in servers:
-                await asyncio.to_thread(manager.__exit__, None, None, None)
-        crowd.check()
+        async with AsyncExitStack() as stack:
+            walls = [await stack.enter_async_context(Firewall(port, rule)) for rule in (*RULES[:2], RULES[3])]
+            crowd = Crowd(lambda number: f"127.0.0.1:{walls[number // ROOMS % len(walls)].port}", 0)
+            try:
+                async with asyncio.timeout(SECONDS):
+                    await crowd.come()
+                    for round in range(12):
+                        crowd.talk(round)
+                        await asyncio.sleep(0.05)  # the time in which what was said is on its way
+                        if round % 4 == 1:
+                            await asyncio.to_thread(servers[-1][1].stop, number)
+                            servers.append(await asyncio.to_thread(start))
+                    await crowd.settle()
+            finally:
+                await crowd.go()
+                for manager, _ in servers:
+                    await asyncio.to_thread(manager.__exit__, None, None, None)
+            crowd.check()
 
     def start() -> tuple[AbstractContextManager[Server], Server]:
         manager = serve(tmp_path, FAST, *kept, port=port)

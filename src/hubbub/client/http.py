@@ -31,7 +31,7 @@ MOST_ROOMS: Final = 32
 """Of a request, as the server has it."""
 MOST_WAITING: Final = 256
 """Events that nobody has asked for, before no more are read."""
-RETRY_MS: Final = 1000
+RETRY_SECONDS: Final = 1
 KEPT_SECONDS: Final = 2.0
 """An idle connection is used again for less than servers keep it, so that none of them ends one that we write to."""
 PROBLEM: Final = "application/problem+json"
@@ -370,7 +370,8 @@ class HttpTransport:
         elif "code" in problem:
             self._emit({**problem, "type": "error", "id": id})
         elif response.status_code in _LATER:
-            later = {"code": _LATER[response.status_code], "retryAfter": _retry_ms(response)}
+            seconds = HandshakeError(response.status_code, "", _headers(response)).retry_seconds
+            later = {"code": _LATER[response.status_code], "retryAfter": (seconds or RETRY_SECONDS) * 1000}
             self._emit({**problem, **later, "type": "error", "id": id})
         else:
             self._fail(HandshakeError(response.status_code, str(problem["message"])))
@@ -407,12 +408,12 @@ def refusal_of(response: httpx.Response) -> HubbubError:
         return Blocked(f"the server refused: {response.status_code} {response.reason_phrase}", response.status_code)
     if "code" in problem:
         return RoomRefused(response.status_code, problem)
-    return HandshakeError(response.status_code, f"the server refused: {response.status_code} {problem['message']}")
+    reason = f"the server refused: {response.status_code} {problem['message']}"
+    return HandshakeError(response.status_code, reason, _headers(response))
 
 
-def _retry_ms(response: httpx.Response) -> int:
-    given = response.headers.get("retry-after", "")
-    return int(given) * 1000 if given.isdigit() and len(given) < 6 else RETRY_MS
+def _headers(response: httpx.Response) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name.lower(), value) for name, value in response.headers.raw)
 
 
 def _lost(error: Exception) -> Exception:

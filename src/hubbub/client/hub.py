@@ -321,6 +321,8 @@ class Hub:
             except Closed as closed:
                 return self._closed(closed)
             except HandshakeError as error:
+                if (seconds := error.retry_seconds) is not None:
+                    self._machine.put_off(self._now() + seconds)
                 return self._refused(error.status, error.reason)
             except Blocked as blocked:
                 return self._refused(blocked.status, str(blocked))

@@ -196,7 +196,7 @@ class Machine:
             case {"type": "ok" | "error", "id": int(id)} if id in self._flying:
                 self._reply(id, event, now)
             case {"type": "reconnect", "after": int(after)}:
-                self._return_at = now + after / 1000
+                self.put_off(now + after / 1000)
             case {"type": "warning", "code": code}:
                 self._warned(code, event, now)
             case {"room": str(room)} if event.get("type") not in ("ok", "error"):
@@ -350,6 +350,10 @@ class Machine:
                 error = Refused(FORBIDDEN, "The new credentials do not allow the room")
                 self._forget(entry, error)
                 self._failed(entry, error)
+
+    def put_off(self, until: float) -> None:
+        """The server has said when it wants to see the client again."""
+        self._return_at = until
 
     # The end of a connection
 
