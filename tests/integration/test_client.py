@@ -11,6 +11,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as websockets_serve
+from websockets.typing import Subprotocol
 
 from hubbub.client import Ended, Event, QueueFull, Refused, Room, Status, connect
 from hubbub.errors import ConfigError, LocalError
@@ -307,7 +310,27 @@ def test_after_so_many_tries_it_gives_up() -> None:
         with pytest.raises(Ended, match="given up after 2 tries"):
             async with connect(f"127.0.0.1:{free_port()}", attempts=2, on_status=tried.append):
                 pass
-        assert [status.online for status in tried] == [False, False]
+        assert [status.online for status in tried] == [False]
+
+    played(part())
+
+
+def test_a_server_that_says_nonsense_is_left_and_tried_again(room: str) -> None:
+    async def talk(connection: ServerConnection) -> None:
+        await connection.send('{"type":"connected","session":"s"}')
+        await connection.recv()
+        await connection.send('{"type":"room_info","room":"r"}')
+        await connection.wait_closed()
+
+    async def part() -> None:
+        seen: asyncio.Queue[Status] = asyncio.Queue()
+        async with websockets_serve(talk, "127.0.0.1", 0, subprotocols=[Subprotocol("hubbub.v1.json")]) as listening:
+            port = listening.sockets[0].getsockname()[1]
+            async with connect(f"127.0.0.1:{port}", transports=["websocket"], on_status=seen.put_nowait) as hub:
+                hub.join("r", "ada")
+                while (status := await seen.get()).online:
+                    pass
+                assert "not what it should be" in status.why
 
     played(part())
 

@@ -35,7 +35,7 @@ class Networks:
             if len(self._found) > MOST_NETWORKS:
                 del self._found[next(iter(self._found))]
 
-    def better_at(self, network: Network, kind: str) -> float | None:
-        """When to look whether a better kind gets through than this one, which is in use; None for never."""
+    def better_at(self, network: Network, kind: str) -> float:
+        """When to look whether a better kind gets through than this one: at once where another client knows one."""
         known, until = self._found.get(network, ("", 0.0))
-        return until if known == kind else None
+        return until if known == kind else 0.0

@@ -28,7 +28,7 @@ from hubbub.client.outcomes import Ended, Lost, Refused
 from hubbub.client.room import Room
 from hubbub.client.transport import Blocked, Closed, Opening, Transport
 from hubbub.client.urls import socket_url
-from hubbub.codes import INVALID_MESSAGE, UNAUTHENTICATED
+from hubbub.codes import INVALID_DATA, INVALID_MESSAGE, UNAUTHENTICATED
 from hubbub.errors import ConfigError, HandshakeError, LocalError, PeerError
 
 log: Final = logging.getLogger("hubbub.client")
@@ -41,7 +41,7 @@ LONGEST_ROOM: Final = 50
 TOKEN_MARGIN_SECONDS: Final = 5.0
 """A token that ends sooner is not worth a connection."""
 LOOK_SECONDS: Final = 1.0
-"""So often a connection over which nothing has come yet is looked at."""
+"""So long a connection stays what it is at least, whatever better kind gets through."""
 # Statuses that say of this client, or of this path, what the next try would hear as well.
 _FINAL_STATUSES: Final = frozenset((400, 401, 403, 404, 405, 413, 414, 426, 431))
 
@@ -296,7 +296,7 @@ class Hub:
                     continue
                 if delay is None:
                     raise Ended(code, reason)
-                if self._options.attempts is not None and self._machine.attempt > self._options.attempts:
+                if self._options.attempts is not None and self._machine.attempt >= self._options.attempts:
                     raise Ended(code, f"{reason}; given up after {self._options.attempts} tries")
                 self._show(Status(online=False, why=_why(code, reason), retry_seconds=delay))
                 await asyncio.sleep(delay)
@@ -392,8 +392,11 @@ class Hub:
     async def _converse(self, transport: Transport, events: list[Event]) -> NoReturn:
         proven = False
         while True:
-            for event in events:
-                self._machine.receive(event, self._now())
+            try:
+                for event in events:
+                    self._machine.receive(event, self._now())
+            except (KeyError, TypeError, ValueError) as error:
+                raise PeerError(INVALID_DATA, f"an event of the server is not what it should be: {error!r}") from error
             if transport.proven and not proven:
                 proven = self._proven = True
                 self._link.works()
@@ -405,9 +408,9 @@ class Hub:
 
     async def _look_for_better(self, transport: Transport) -> None:
         """Looks now and then whether a better kind of connection gets through, and changes to it."""
-        while (at := self._link.better_at) is not None or not transport.proven:
-            await asyncio.sleep(LOOK_SECONDS if at is None else max(at - self._now(), 0.0))
-            if at is not None and await self._link.improves(self._opening(await self._token())):
+        while not self._link.is_best:
+            await asyncio.sleep(max(LOOK_SECONDS, self._link.better_at - self._now()))
+            if transport.proven and await self._link.improves(self._opening(await self._token())):
                 self._switching = True
                 await transport.abort()
                 return

@@ -126,9 +126,14 @@ class Link:
             raise
 
     @property
-    def better_at(self) -> float | None:
-        """When to look whether a better kind gets through by now; None where the best is in use."""
-        return None if self.kind == self._kinds[0] else self._networks.better_at(self._network, self.kind)
+    def is_best(self) -> bool:
+        """Whether the best kind is in use."""
+        return self.kind == self._kinds[0]
+
+    @property
+    def better_at(self) -> float:
+        """When to look whether a better kind gets through by now."""
+        return self._networks.better_at(self._network, self.kind)
 
     async def improves(self, opening: Opening) -> bool:
         """Whether a better kind gets through by now; leaves no connection, and lets the session be."""

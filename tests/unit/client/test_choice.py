@@ -37,7 +37,7 @@ def test_once_the_best_gets_through_nothing_is_remembered() -> None:
     networks.found(WORK, "sse", KINDS, 0.0)
     networks.found(WORK, "websocket", KINDS, 1.0)
     assert networks.order(WORK, KINDS, 2.0) == KINDS
-    assert networks.better_at(WORK, "websocket") is None
+    assert networks.better_at(WORK, "sse") == 0.0
 
 
 def test_a_kind_that_a_client_does_not_want_is_not_tried() -> None:
