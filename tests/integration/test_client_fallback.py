@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from hubbub.client import Ended, Event, Hub, Refused, Room, Status, connect
-from hubbub.client.link import NETWORKS
+from hubbub.client.choice import Networks
 from tests.conftest import Servers
 from tests.integration.test_mounted import running
 from tests.support.firewall import CUT, EAT, PASS, REFUSE, Firewall, Rule, no_websockets, only_short_answers
@@ -36,7 +36,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits long for what never comes; and what one test learns of 127.0.0.1 says nothing of the next."""
     for module in ("link", "stream", "poll", "websocket"):
         monkeypatch.setattr(f"hubbub.client.{module}.CONNECT_SECONDS", 1.0)
-    NETWORKS.__init__()  # type: ignore[misc]
+    monkeypatch.setattr("hubbub.client.link.NETWORKS", Networks())
 
 
 def behind(server: Server, rule: Rule, part: Callable[[Firewall], Awaitable[None]]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hubbub.client.link import NETWORKS
+from hubbub.client.choice import Networks
 from tests.support.firewall import CUT, PASS, REFUSE, Firewall, Rule, no_websockets, only_short_answers
 from tests.support.ledger import Ledger
 from tests.support.roaming import Roamer
@@ -32,7 +32,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hubbub.client.backoff.FIRST_DELAY_SECONDS", 0.05)
     monkeypatch.setattr("hubbub.client.backoff.LONGEST_DELAY_SECONDS", 0.5)
     monkeypatch.setattr("hubbub.client.choice.REMEMBERED_SECONDS", 0.5)
-    NETWORKS.__init__()  # type: ignore[misc]
+    monkeypatch.setattr("hubbub.client.link.NETWORKS", Networks())
 
 
 class Crowd:

@@ -153,7 +153,7 @@ class HttpTransport:
         self._show(opening.token)
         self._base = http_url(opening.url)
         self._session = opening.session
-        self._emit({"type": "connected", "session": opening.session, "timestamp": 0})
+        self._emit({"type": "connected", "session": opening.session})
 
     def _show(self, token: str) -> None:
         if token:

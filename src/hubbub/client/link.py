@@ -37,6 +37,7 @@ def _poll() -> Transport:
 KINDS: Final[Mapping[str, Callable[[], Transport]]] = {"websocket": _websocket, "sse": _sse, "poll": _poll}
 """By name, best first."""
 NETWORKS: Final = Networks()
+"""What all clients of the process have found."""
 
 
 def checked_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
@@ -60,12 +61,12 @@ class Link:
         kinds: to try, best first.
     """
 
-    def __init__(self, url: str, kinds: Sequence[str], networks: Networks = NETWORKS) -> None:
+    def __init__(self, url: str, kinds: Sequence[str]) -> None:
         parts = urlsplit(url)
         self._host = parts.hostname or ""
         self._port = parts.port or (443 if parts.scheme == "wss" else 80)
         self._kinds = kinds
-        self._networks = networks
+        self._networks = NETWORKS
         self._network: Network = ("", "")
         self._proven: tuple[Network, str] | None = None
         self._blocked: set[str] = set()

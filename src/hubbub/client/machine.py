@@ -209,10 +209,8 @@ class Machine:
     def _connected(self, event: Event, now: float) -> None:
         session = str(event.get("session", ""))
         same, self.session = bool(session) and session == self.session, session
-        self.user = event.get("user")
-        self.longest = int(event.get("maxMessageBytes", self.longest))
-        expires = (self.user or {}).get("expires")
-        self.expires_at = now + (expires - event["timestamp"]) / 1000 if expires else inf
+        if "timestamp" in event:  # else the server said the session and nothing else
+            self._introduced(event, now)
         for entry in self.entries.values():
             if not same and not entry.entered:
                 # Ids of messages are the user's or the session's: another session's would be other messages.
@@ -220,6 +218,12 @@ class Machine:
         if not self.greeted:
             self.greeted = True
             self._return(resume=same and self.resumes)
+
+    def _introduced(self, event: Event, now: float) -> None:
+        self.user = event.get("user")
+        self.longest = int(event.get("maxMessageBytes", self.longest))
+        expires = (self.user or {}).get("expires")
+        self.expires_at = now + (expires - event["timestamp"]) / 1000 if expires else inf
 
     def _return(self, *, resume: bool) -> None:
         """Enters all rooms: those where the session was in one go, the others one by one."""

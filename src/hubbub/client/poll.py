@@ -57,7 +57,7 @@ class PollTransport(HttpTransport):
         group.session = session
         if group is self._groups[0]:
             self._session = session
-            self._emit({"type": "connected", "session": session, "timestamp": 0})
+            self._emit({"type": "connected", "session": session})
 
     async def _take(self, group: Group, answer: Event) -> None:
         """Tells of each room what came in it: as what a room is entered with, or as events."""

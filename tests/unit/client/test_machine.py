@@ -419,6 +419,15 @@ def test_new_credentials_end_later_and_may_allow_less() -> None:
     assert player.refused["lobby"].code == "forbidden"
 
 
+def test_who_hears_only_of_a_session_is_who_it_was() -> None:
+    player = Player()
+    player.connect(user={"id": "u", "name": "Ada", "expires": 60_000})
+    player.lose()
+    player.receive({"type": "connected", "session": "another"})
+    assert player.machine.user == {"id": "u", "name": "Ada", "expires": 60_000}
+    assert player.machine.session == "another"
+
+
 # Events of no room
 
 
