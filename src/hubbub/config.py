@@ -48,6 +48,9 @@ class Server:
         "normal", "sqlite://: normal survives the process being killed, full also a loss of power, off neither for sure"
     )
     takeover: bool = _setting(True, "carry WebSockets past ASGI once they are open; faster, same behaviour")
+    documents: bool = _setting(
+        True, "serve /docs, /openapi.json and /asyncapi.json; off where the application has its own there"
+    )
     loop: str = _setting("auto", "event loop: auto, asyncio or uvloop; auto takes uvloop where there is one")
     backlog: int = _setting(2048, "connections that may wait to be accepted; the kernel's usual bound is 4096", 1)
     handshake_seconds: float = _setting(5.0, "time for a request's head and handshake; honest clients take one", 1)

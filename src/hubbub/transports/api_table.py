@@ -75,9 +75,10 @@ def operations_of(api: Api) -> list[Operation]:
             operator=True,
             local=True,
         ),
-        *(_page(path, file, kind) for path, file, kind in PAGES),
     ]
-    operations += _documents(operations)
+    if api.hub.config.server.documents:
+        operations += _documents(operations)
+        operations += [_page(path, file, kind) for path, file, kind in PAGES]
     return operations
 
 

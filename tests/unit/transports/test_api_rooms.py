@@ -7,11 +7,13 @@ import gzip
 import json
 import re
 from collections.abc import MutableMapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.routing import Match
 
 from hubbub.auth.gate import Gate
 from hubbub.auth.origin import Origins
@@ -51,8 +53,9 @@ class Whoever:
 class Site:
     """The API of a hub with these users."""
 
-    def __init__(self, **identities: Identity) -> None:
-        self.bench = Bench(unlimited())
+    def __init__(self, *, documents: bool = True, **identities: Identity) -> None:
+        config = unlimited()
+        self.bench = Bench(replace(config, server=replace(config.server, documents=documents)))
         hub = self.bench.hub
         self.gate = Gate(
             [Whoever(**identities)],
@@ -185,11 +188,19 @@ def test_names_in_a_path_are_read_one_by_one(scope: dict[str, Any], segments: li
     assert segments_of(scope) == segments
 
 
+def test_an_application_may_have_pages_of_its_own_where_the_documents_are() -> None:
+    paths = ("/docs", "/docs/docs.js", "/openapi.json", "/asyncapi.json", "/api/rooms")
+    for documents in (True, False):
+        route = Site(documents=documents).route
+        found = [route.matches({"type": "http", "path": path})[0] is Match.FULL for path in paths]
+        assert found == [*[documents] * 4, True]
+
+
 def test_what_no_operation_has_is_not_found() -> None:
     site = Site(ada=known("ada"))
     assert [site.get(path)[0] for path in ("/api/", "/api/rooms/x", "/api/rooms/x/y/messages")] == [404] * 3
-    assert site.route.matches({"type": "http", "path": "/else"})[0].value == 0
-    assert site.route.matches({"type": "websocket", "path": "/api/rooms"})[0].value == 0
+    assert site.route.matches({"type": "http", "path": "/else"})[0] is Match.NONE
+    assert site.route.matches({"type": "websocket", "path": "/api/rooms"})[0] is Match.NONE
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=LONGEST_ROOM))
