@@ -147,6 +147,11 @@ def test_a_room_may_have_any_name_that_a_join_takes(api: httpx.Client, server: S
             assert bob.next()["room"] == info["room"]
 
 
+def test_typing_needs_no_body(one: httpx.Client, room: str) -> None:
+    assert one.post(at(room, "typing"), params=ADA).status_code == 204
+    assert refused(one.post(at(room, "messages"), params=ADA)) == (400, "invalid_message")
+
+
 # Refusals
 
 

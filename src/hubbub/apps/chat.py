@@ -10,6 +10,7 @@ from starlette.staticfiles import StaticFiles
 from hubbub import Command, CommandError, Connection, Event, Hubbub, Member, MessageId, Publication
 
 LONGEST_TEXT = 2000
+NO_SPACE = r"[^\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 MOST_SEEN_BY = 50
 MOST_MARKS = 30  # as in Unicode's stream-safe text
 
@@ -20,7 +21,7 @@ app.mount("/", StaticFiles(directory=Path(__file__).parent / "chat_page", html=T
 class Say(Command, tag="message"):
     """Somebody says something to the room."""
 
-    text: Annotated[str, Meta(extra_json_schema={"pattern": r"\S", "maxLength": LONGEST_TEXT})] = ""
+    text: Annotated[str, Meta(extra_json_schema={"pattern": NO_SPACE, "maxLength": LONGEST_TEXT})] = ""
     room: str = ""
     message_id: MessageId = ""
 

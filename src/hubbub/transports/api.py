@@ -122,7 +122,7 @@ class ApiRoute(BaseRoute):
         if operation.local and api.gate.is_local(scope):
             return NOBODY
         kinds = values_of(scope["headers"], b"content-type")
-        if operation.method not in READS and (kinds or operation.body is not None) and not is_json(kinds):
+        if operation.method not in READS and (kinds or _has_body(scope)) and not is_json(kinds):
             raise HandshakeError(415, "a body is application/json")  # other pages can send all else without asking
         visitor = await api.gate.admit(scope)
         api.hub.standing.check(visitor.identity)
@@ -146,6 +146,12 @@ class ApiRoute(BaseRoute):
 def is_json(kinds: Sequence[bytes]) -> bool:
     """Whether a body says that it is JSON, which no form of another site's page can say."""
     return len(kinds) == 1 and kinds[0].partition(b";")[0].strip().lower() == JSON
+
+
+def _has_body(scope: Scope) -> bool:
+    """RFC 9112, section 6.3: what a request without a length ends with is its head."""
+    lengths = values_of(scope["headers"], b"content-length")
+    return bool(values_of(scope["headers"], b"transfer-encoding")) or lengths not in ([], [b"0"])
 
 
 def segments_of(scope: Scope) -> list[str] | None:

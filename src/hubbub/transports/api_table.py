@@ -22,6 +22,7 @@ PAGES: Final = (
     ("/docs", "index.html", "text/html; charset=utf-8"),
     ("/docs/docs.js", "docs.js", "text/javascript; charset=utf-8"),
     ("/docs/docs.css", "docs.css", "text/css; charset=utf-8"),
+    ("/docs/icon.svg", "icon.svg", "image/svg+xml"),
 )
 SHOWN_SAFELY: Final = (
     b"content-security-policy",
