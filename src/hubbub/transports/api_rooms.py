@@ -322,30 +322,66 @@ def _cursor(request: Request, said: Ok) -> Answer:
     return Answer({"room": request.room, "epoch": said.epoch, "acked": acked, "unread": unread})
 
 
+READING: Final = (
+    Operation(
+        name="listRooms",
+        method="GET",
+        path="/api/rooms",
+        summary="The rooms that somebody is in, of those that the caller may enter and look at.",
+        carry_out=list_rooms,
+        query=Catalogue,
+        answer=Catalog,
+        tagged=True,
+    ),
+    Operation(
+        name="readMessages",
+        method="GET",
+        path=MESSAGES,
+        summary="The room's history, a page at a time: the newest first, or all that came after a place.",
+        carry_out=history,
+        query=Pages,
+        answer=Page,
+        refused=(410,),
+        tagged=True,
+    ),
+    Operation(
+        name="listMembers",
+        method="GET",
+        path=ROOM + "/members",
+        summary="Who is in the room, on all nodes.",
+        carry_out=members,
+        query=Crowd,
+        answer=Members,
+        tagged=True,
+    ),
+    Operation(
+        name="readCursor",
+        method="GET",
+        path=ROOM + "/cursor",
+        summary="How far the caller, a user or a session, has read, and how much came since.",
+        carry_out=cursor,
+        query=Speaker,
+        answer=Cursor,
+    ),
+    Operation(
+        name="moveCursor",
+        method="PUT",
+        path=ROOM + "/cursor",
+        summary="The caller has received all events up to `seq`.",
+        carry_out=set_cursor,
+        query=Speaker,
+        body=SetCursor,
+        answer=Cursor,
+        refused=(409,),
+    ),
+)
+"""What is the same for all applications: to read, and how far one has read."""
+
+
 def room_operations(commands: Mapping[str, type[Command]]) -> list[Operation]:
     """The operations on rooms of an application with these commands, by their types on the wire."""
-    operations = [
-        Operation(
-            name="listRooms",
-            method="GET",
-            path="/api/rooms",
-            summary="The rooms that somebody is in, of those that the caller may enter and look at.",
-            carry_out=list_rooms,
-            query=Catalogue,
-            answer=Catalog,
-            tagged=True,
-        ),
-        Operation(
-            name="readMessages",
-            method="GET",
-            path=MESSAGES,
-            summary="The room's history, a page at a time: the newest first, or all that came after a place.",
-            carry_out=history,
-            query=Pages,
-            answer=Page,
-            refused=(410,),
-            tagged=True,
-        ),
+    return [
+        *READING,
         Operation(
             name="sendCommand",
             method="POST",
@@ -372,37 +408,13 @@ def room_operations(commands: Mapping[str, type[Command]]) -> list[Operation]:
             key=True,
             refused=(409,),
         ),
-        Operation(
-            name="listMembers",
-            method="GET",
-            path=ROOM + "/members",
-            summary="Who is in the room, on all nodes.",
-            carry_out=members,
-            query=Crowd,
-            answer=Members,
-            tagged=True,
-        ),
-        Operation(
-            name="readCursor",
-            method="GET",
-            path=ROOM + "/cursor",
-            summary="How far the caller, a user or a session, has read, and how much came since.",
-            carry_out=cursor,
-            query=Speaker,
-            answer=Cursor,
-        ),
-        Operation(
-            name="moveCursor",
-            method="PUT",
-            path=ROOM + "/cursor",
-            summary="The caller has received all events up to `seq`.",
-            carry_out=set_cursor,
-            query=Speaker,
-            body=SetCursor,
-            answer=Cursor,
-            refused=(409,),
-        ),
+        *_chat(commands),
     ]
+
+
+def _chat(commands: Mapping[str, type[Command]]) -> list[Operation]:
+    """Those of an application that has messages and typing, as a chat."""
+    operations = []
     if "message" in commands:
         operations.append(
             Operation(
