@@ -122,7 +122,7 @@ class Connection:
         self._due = 0
         self._greeted = False
         self._user: User | None = None
-        self._active_at = 0.0
+        self._active_at = hub.runtime.monotonic()
         self._full_at = 0.0
         self._control_full_at = 0.0
         self._exceeded = 0

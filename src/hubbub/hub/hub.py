@@ -125,7 +125,6 @@ class Hub:
         """
         connection = Connection(self, endpoint, transport, remote, identity)
         self.admission.enter(connection)
-        connection._active_at = self.runtime.monotonic()
         connection._wheel_slot = self._wheel.put(connection, self._heartbeat_ticks)
         self.connections.add(connection)
         self.counters.connections_opened += 1
@@ -183,6 +182,11 @@ class Hub:
         connection._active_at = now
         self.counters.messages_received += 1
         connection._endpoint.receive(connection, opcode, payload)
+
+    def counted(self, began: float) -> None:
+        """A handler has ended that took its time."""
+        self.counters.handled += 1
+        self.counters.handling_seconds += self.runtime.monotonic() - began
 
     def control(self, connection: Connection) -> bool:
         """A ping or pong has arrived; whether it may be answered. Too many end the connection."""
@@ -258,6 +262,7 @@ class Hub:
         self.admission.leave(connection)
         self.standing.forget(connection)
         if connection._greeted:
+            connection._active_at = self.runtime.monotonic()  # from which its last hooks are measured
             connection._endpoint.closed(connection)  # it may still look at the rooms, and say goodbye in them
         members, connection.members = connection.members, ()
         stays = stays and connection.session is not None
