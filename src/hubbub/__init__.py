@@ -6,6 +6,7 @@ from hubbub.config import Config, RoomPolicy
 from hubbub.errors import BrokerError, CommandError, ConfigError, HandshakeError, HubbubError, LocalError, PeerError
 from hubbub.hub.connection import Connection
 from hubbub.hub.control import ConnectionInfo, ConnectionPage, Disconnected
+from hubbub.hub.counters import Stats
 from hubbub.hub.identity import Credentials, Grants, Identity
 from hubbub.hub.member import Member
 from hubbub.hub.publication import Publication
@@ -36,6 +37,7 @@ __all__ = [
     "Publication",
     "Room",
     "RoomPolicy",
+    "Stats",
 ]
 __version__ = "0.1.0"
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar, cast
+
+import msgspec
 
 from hubbub.codes import REMOVED
 from hubbub.config import Config, RoomPolicy
@@ -15,6 +18,7 @@ from hubbub.hub.calls import Calls
 from hubbub.hub.commands import BUILT_IN, VERBS
 from hubbub.hub.connection import Connection
 from hubbub.hub.control import ConnectionPage, Disconnected
+from hubbub.hub.counters import Stats
 from hubbub.hub.dispatch import CommandEndpoint, Handler, Hooks, RawEndpoint, Result
 from hubbub.hub.hub import Hub
 from hubbub.hub.identity import VERBS as VERB_NAMES
@@ -22,11 +26,15 @@ from hubbub.hub.identity import Credentials, Identity
 from hubbub.hub.limits import LONGEST_ROOM, clean_room
 from hubbub.hub.member import Member
 from hubbub.hub.operator import Operator
-from hubbub.hub.ports import Endpoint
+from hubbub.hub.ports import Endpoint, Once
 from hubbub.hub.publication import Publication
 from hubbub.hub.room import Room
 from hubbub.wire.codec import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
 from hubbub.wire.messages import Command
+
+log: Final = logging.getLogger("hubbub")
+SHORTEST_SECONDS: Final = 0.01
+"""Of what is done by the clock: more often is a task of its own."""
 
 ASGIApp = Callable[
     [
@@ -40,12 +48,15 @@ ASGIApp = Callable[
 CALLS_PATH: Final = "/api"
 """What handlers find as the path of somebody who calls over HTTP."""
 C = TypeVar("C", bound=Command)
+T = TypeVar("T", bound=msgspec.Struct)
 Outcome = Result | Coroutine[Any, Any, Result] | Coroutine[Any, Any, None]
 CommandHandler = Callable[[Connection, C], Outcome]
 Hook = Callable[[Connection], Coroutine[Any, Any, None] | None]
 AckHook = Callable[[Member, int], None]
 PublishHook = Callable[[Connection, Room, dict[str, object]], bool]
 AuthenticateHook = Callable[[Credentials], Awaitable[Identity | None]]
+TellHandler = Callable[[str, T], None]
+Work = Callable[[], Coroutine[Any, Any, None] | None]
 RawHandler = Callable[[Connection, Any], Coroutine[Any, Any, None] | None]
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -109,6 +120,9 @@ class Hubbub:
         self._handlers: dict[type[Command], Handler] = {**BUILT_IN}
         self._verbs: dict[type[Command], str] = {**VERBS}
         self.patterns: list[tuple[str, dict[str, Any]]] = []
+        self.works: list[tuple[float, Work]] = []
+        self._hears: dict[str, tuple[type[msgspec.Struct], TellHandler[Any]]] = {}
+        self._included: list[Hubbub] = []
 
     def on(self, command: type[C], *, verb: str | None = "publish") -> Callable[[CommandHandler[C]], CommandHandler[C]]:
         """Registers the handler of a command: `def handler(conn, command)`, plain or a coroutine function.
@@ -228,6 +242,112 @@ class Hubbub:
         """
         return await Operator(self._hub).connections(user=user, room=room, after=after, limit=limit)
 
+    def stats(self) -> Stats:
+        """What this node has done since its start, in numbers; it costs less than a microsecond.
+
+        Raises:
+            LocalError: the application is not being served yet.
+        """
+        hub = self._served()
+        return hub.counters.stats(hub.broker.node_id, len(hub.connections))
+
+    def every(self, seconds: float) -> Callable[[Work], Work]:
+        """Registers what is done every so many seconds for as long as the application is served, on the event loop.
+
+        It is done at the whole multiples of the time of day, so that all nodes do it in the same moment. A coroutine is
+        waited for: what falls into its time is left out. An exception is logged, and it goes on.
+
+        Raises:
+            LocalError: that is more often than a hundred times a second.
+        """
+        if not seconds >= SHORTEST_SECONDS:
+            raise LocalError(f"every {seconds:g} s: at most every {SHORTEST_SECONDS:g}")
+
+        def register(work: Work) -> Work:
+            self.works.append((seconds, work))
+            return work
+
+        return register
+
+    def tell(self, word: msgspec.Struct) -> None:
+        """Tells the other nodes something; each calls its `on_told`. It is not kept and may be lost.
+
+        Args:
+            word: of a msgspec.Struct with a `tag`.
+
+        Raises:
+            LocalError: it has no tag, or the application is not being served yet.
+        """
+        self._served().nodes.tell(_tag_of(type(word)), msgspec.msgpack.encode(word))
+
+    def on_told(self, word: type[T]) -> Callable[[TellHandler[T]], TellHandler[T]]:
+        """Registers what is called with what other nodes `tell`: `def handler(node, word)`, with the node's id.
+
+        An exception is logged. What has no handler here is passed over.
+
+        Raises:
+            LocalError: what is told under this tag has a handler, or there is no tag.
+        """
+        tag = _tag_of(word)
+        if tag in self._hears:
+            raise LocalError(f"there is a handler for what is told as {tag!r} already")
+
+        def register(handler: TellHandler[T]) -> TellHandler[T]:
+            self._hears[tag] = word, handler
+            return handler
+
+        return register
+
+    def once(self, id: str) -> Once:
+        """What keeps nodes from publishing the same thing twice: pass it to `Room.publish` as `once`.
+
+        Of all that is published in a room under one id within 5 minutes, by whichever node, the first is kept; the
+        others are `repeated`, whatever they say.
+        """
+        return Once("", id, 0)
+
+    def include(self, other: Hubbub) -> None:
+        """Takes in all that another application does so far, as if it stood here; where that connects does not count.
+
+        Raises:
+            LocalError: both have a handler for the same, or a hook of which there is one.
+        """
+        for command, handler in other._handlers.items():
+            if command not in BUILT_IN:
+                self.on(command, verb=other._verbs.get(command))(cast(CommandHandler[Command], handler))
+        for word, hear in other._hears.values():
+            self.on_told(word)(hear)
+        taken = {raw.path for raw in self._raw} & {raw.path for raw in other._raw}
+        if taken:
+            raise LocalError(f"both applications have the path {', '.join(sorted(taken))}")
+        self._allows_publish = _only_one(self._allows_publish, other._allows_publish, "allow_publish")
+        self._authorizer = _only_one(self._authorizer, other._authorizer, "authorize")
+        self.authenticator = _only_one(self.authenticator, other.authenticator, "authenticate")
+        self._raw += other._raw
+        self._connected += other._connected
+        self._disconnected += other._disconnected
+        self._acked += other._acked
+        self.mounts += other.mounts
+        self.patterns += other.patterns
+        self.works += other.works
+        self._included.append(other)
+
+    def _served(self) -> Hub:
+        if self._hub is None:
+            raise LocalError("the application is not being served yet")
+        return self._hub
+
+    def _hear(self, node: str, tag: str, data: bytes) -> None:
+        """Another node has told something."""
+        if tag not in self._hears:
+            return
+        kind, handler = self._hears[tag]
+        try:
+            handler(node, msgspec.msgpack.decode(data, type=kind))
+        except Exception:  # it comes out of the broker, whose business it is not
+            self._served().counters.handlers_failed += 1
+            log.exception("what node %s has told as %r could not be handled", node, tag)
+
     def rooms(self, pattern: str, **policy: Any) -> None:
         """Sets what is different in the rooms whose names match a pattern such as `ticker-*`; the first match counts.
 
@@ -295,7 +415,8 @@ class Hubbub:
 
     def bind(self, hub: Hub) -> list[Route]:
         """Connects the application to the hub that runs it; called by the node. Returns what it serves."""
-        self._hub = hub
+        self._belong(hub)
+        hub.nodes.hear = self._hear
         hub.on_ack = self._acked
         hub.allows_publish = self._allows_publish
         hub.authorizer = self._authorizer
@@ -306,6 +427,34 @@ class Hubbub:
             endpoint = RawEndpoint(hub, raw.path, raw.handler, *self.hooks)
             routes.append(Route(raw.path, {None: endpoint, **dict.fromkeys(raw.subprotocols, endpoint)}))
         return routes
+
+    def _belong(self, hub: Hub) -> None:
+        self._hub = hub
+        for other in self._included:
+            other._belong(hub)
+
+
+def _tag_of(word: type[msgspec.Struct]) -> str:
+    """What tells it from others.
+
+    Raises:
+        LocalError: it has none.
+    """
+    tag = word.__struct_config__.tag
+    if tag is None:
+        raise LocalError(f"{word.__name__} has no tag, by which other nodes know it")
+    return str(tag)
+
+
+def _only_one(own: H | None, other: H | None, name: str) -> H | None:
+    """The hook that one of two applications has.
+
+    Raises:
+        LocalError: both have it.
+    """
+    if own is not None and other is not None:
+        raise LocalError(f"both applications have {name}: write one that asks both")
+    return own if own is not None else other
 
 
 def calls_of(app: Hubbub, hub: Hub) -> Calls:

@@ -18,10 +18,10 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from starlette.routing import WebSocketRoute as StarletteRoute
 from starlette.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 import hubbub.config
-from hubbub.app import Hubbub, calls_of
+from hubbub.app import Hubbub, Work, calls_of
 from hubbub.auth.choose import choose_origins, choose_proxies, choose_ways
 from hubbub.auth.gate import Gate
 from hubbub.auth.tickets import Tickets
@@ -154,6 +154,7 @@ class Node:
         self._broker: Broker | None = None
         self._gate: Gate | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._works: list[asyncio.Task[None]] = []
         self._opening = asyncio.Lock()
         self._open_at = 0.0
         self._probes = Route(ALIVE_PATH, Probe(alive)), Route(READY_PATH, Probe(self._check_ready))
@@ -176,8 +177,35 @@ class Node:
         if scope["type"] == "websocket" and self.hub is not None and self.hub.draining.begun:
             self.counters.handshakes_refused += 1  # those of what is mounted as well
             await refuse(scope, receive, send, self.hub.draining.refusal())
+        elif scope["type"] == "http":
+            await self._serve_http(router, scope, receive, send)
         else:
             await router(scope, receive, send)
+
+    async def _serve_http(self, router: Router, scope: Scope, receive: Receive, send: Send) -> None:
+        """Counts the request, and how long it takes until its response begins: a stream's may never end."""
+        began = self._runtime.monotonic()
+        counted = False
+
+        def count(*, failed: bool) -> None:
+            nonlocal counted
+            if not counted:
+                counted = True
+                self.counters.requests += 1
+                self.counters.request_seconds += self._runtime.monotonic() - began
+                self.counters.requests_failed += failed
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                count(failed=message["status"] >= 500)
+            await send(message)
+
+        try:
+            await router(scope, receive, watched)
+        except Exception:
+            count(failed=True)
+            raise
+        count(failed=False)  # it was answered on the socket itself
 
     async def _begin(self) -> Router | None:
         """Starts the node; None while the broker's server is not there, which is asked no more than once a second."""
@@ -227,12 +255,13 @@ class Node:
             ApiRoute(api, operations_of(api), alone=not any(path.startswith("/api") for path, _ in self._app.mounts)),
             *self._probes,
         )
-        for path, app in self._app.mounts:
+        for path, app in sorted(self._app.mounts, key=_longest_first):
             mount = _Files if isinstance(app, StaticFiles) else Mount
             routes.append(mount(path, app=ExceptionMiddleware(app)))
         self._router = Router(routes, default=_not_found)
         hub.nodes.open(_ignore)
         self._tick(loop)
+        self._works = [loop.create_task(self._repeat(seconds, work)) for seconds, work in self._app.works]
         return self._router
 
     def check(self) -> None:
@@ -298,6 +327,23 @@ class Node:
         self._timer = loop.call_later(self.hub.tick_seconds, self._tick, loop)
         self.hub.tick()
 
+    async def _repeat(self, seconds: float, work: Work) -> None:
+        """Does what the application does by the clock, at the whole multiples of the time of day."""
+        last = time.time() // seconds
+        while True:
+            now = time.time()
+            if (multiple := now // seconds) == last:  # the loop's clock may wake us a little early, too
+                await asyncio.sleep((multiple + 1) * seconds - now)
+                continue
+            last = multiple
+            try:
+                done = work()
+                if done is not None:
+                    await done
+            except Exception:
+                self.counters.handlers_failed += 1
+                log.exception("what is done every %g s failed", seconds)
+
     @asynccontextmanager
     async def lifespan(self, _: object = None) -> AsyncIterator[None]:
         """Starts the node where it has not started, and stops it in the end: what a host needs that mounts it."""
@@ -338,6 +384,10 @@ class Node:
             await self.drain()
         if self._timer is not None:  # first: what a tick publishes now would come too late
             self._timer.cancel()
+        works, self._works = self._works, []
+        for work in works:
+            work.cancel()
+        await asyncio.gather(*works, return_exceptions=True)
         if self.hub is not None:
             self.hub.close_all()
         if self._gate is not None:
@@ -395,6 +445,11 @@ async def _fails(call: Callable[[Callable[[BrokerError | None], None]], None]) -
     done: asyncio.Future[BrokerError | None] = asyncio.get_running_loop().create_future()
     call(lambda error: None if done.done() else done.set_result(error))
     return await done is not None
+
+
+def _longest_first(mount: tuple[str, Any]) -> int:
+    """What is below another path comes before it: applications are included in any order."""
+    return -len(mount[0].rstrip("/"))
 
 
 def _ignore(error: BrokerError | None) -> None:

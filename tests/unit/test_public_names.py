@@ -32,11 +32,13 @@ NAMES = [
     "Publication",
     "Room",
     "RoomPolicy",
+    "Stats",
 ]
 METHODS = {
     "Hubbub": [
         *("allow_publish", "asgi", "authenticate", "authorize", "bind", "build_asgi", "connections", "disconnect"),
-        *("mount", "on", "on_ack", "on_connect", "on_disconnect", "revoke", "room", "rooms", "websocket"),
+        *("every", "include", "mount", "on", "on_ack", "on_connect", "on_disconnect", "on_told", "once"),
+        *("revoke", "room", "rooms", "stats", "tell", "websocket"),
     ],
     "Connection": ["allows", "close", "join", "leave", "member", "new_id", "now_ms", "once", "send"],
     "Publication": ["failed", "kept", "when_settled"],

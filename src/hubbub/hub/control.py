@@ -176,6 +176,20 @@ class FoundRooms(msgspec.Struct, tag="found_rooms", frozen=True):
     more: bool
 
 
+class Told(msgspec.Struct, tag="told", frozen=True):
+    """Something of the application's own, from one node to all others; the version counts as below.
+
+    Attributes:
+        tag: tells what it is.
+        data: what is told, as MessagePack.
+    """
+
+    version: Literal[1]
+    node: str
+    tag: str
+    data: bytes
+
+
 Question = Find | Disconnect | FindRooms | Describe
 Answer = Found | Closed | FoundRooms | NodeInfo
 
@@ -200,7 +214,7 @@ class Answered(msgspec.Struct, tag="answered", frozen=True):
 Done = Callable[[Sequence[Answer] | BrokerError, tuple[str, ...]], None]
 """Called with the answers, and with the nodes that have not answered; or with why nobody could be asked."""
 
-_decode = msgspec.msgpack.Decoder(Asked | Answered).decode
+_decode = msgspec.msgpack.Decoder(Asked | Answered | Told).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -219,10 +233,12 @@ class Control:
 
     Attributes:
         opened: others reach this node; nobody may be let in before.
+        hear: called with what other nodes tell: who, its tag, and what. It is the application's, and never raises.
     """
 
     def __init__(self, hub: Hub) -> None:
         self.opened = False
+        self.hear: Callable[[str, str, bytes], None] = _heed_nothing
         self._hub = hub
         self._room: Room | None = None
         self._polls: dict[str, Poll] = {}
@@ -269,16 +285,24 @@ class Control:
         self._polls[nonce] = Poll(others, until, done, [answer])
         self._hub.broker.tell(ROOM, [_encode(Asked(1, nonce, question))])
 
+    def tell(self, tag: str, data: bytes) -> None:
+        """Tells all other nodes; it may be lost, as before the room is open."""
+        if self.opened:
+            self._hub.broker.tell(ROOM, [_encode(Told(1, self._hub.broker.node_id, tag, data))])
+
     def told(self, payloads: Sequence[bytes]) -> None:
-        """Other nodes have asked or answered."""
+        """Other nodes have asked, answered, or told something."""
         for payload in payloads:
             try:
                 self._take(_decode(payload))
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LocalError) as error:
                 self._hub.counters.control_dropped += 1
-                log.warning("what another node has asked or answered was dropped: %s", error)
+                log.warning("what another node has said was dropped: %s", error)
 
-    def _take(self, message: Asked | Answered) -> None:
+    def _take(self, message: Asked | Answered | Told) -> None:
+        if isinstance(message, Told):
+            self.hear(message.node, message.tag, message.data)
+            return
         if isinstance(message, Asked):
             _check(message.question)
             answer = self._answer(message.question)
@@ -386,6 +410,10 @@ class Control:
             if session is not None and session.members.pop(member, None) is not None:
                 self._hub.give_up(member)
         return len(found)
+
+
+def _heed_nothing(node: str, tag: str, data: bytes) -> None:
+    """Nobody listens here."""
 
 
 def _check(question: Question) -> None:
