@@ -21,8 +21,7 @@ from hubbub.errors import BrokerError, ConfigError, HandshakeError, HubbubError
 from hubbub.node import Node, RandomIds
 from hubbub.server import check_local, event_loop, listen, secure, serve, within_open_files
 
-CHAT = "hubbub.apps.chat:app"
-
+DEFAULT = "hubbub.apps.default:app"
 
 LINES_A_SECOND = 20
 TOKEN_SETTINGS = ("jwt_secret_file", "jwt_issuer", "jwt_audience", "rooms_claim", "insecure_secret")
@@ -183,9 +182,9 @@ def build() -> click.Group:
     serve_command = click.Command(
         "serve",
         callback=_serve,
-        help=f"Serve an application: module:name of a Hubbub(), the chat ({CHAT}) by default.",
+        help=f"Serve an application: module:name of a Hubbub(), chat and dashboard ({DEFAULT}) by default.",
         params=[
-            click.Argument(["app"], default=CHAT),
+            click.Argument(["app"], default=DEFAULT),
             config_option(),
             *_setting_options(),
         ],

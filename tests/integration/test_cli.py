@@ -16,6 +16,7 @@ from hubbub.cli import main
 from tests.support.chatter import chatting
 from tests.support.server import ROOT
 from tests.support.terminal import HUBBUB, Terminal, run, terminal, variables
+from tests.support.viewer import viewing
 
 URL = re.compile(r"Hubbub serves (\S+) at (http://127\.0\.0\.1:(\d+))")
 
@@ -96,7 +97,7 @@ def test_the_version_is_the_package_s(command: list[str]) -> None:
 
 def test_serve_prints_where_it_serves_and_takes_connections_from_then_on() -> None:
     with serving() as (_, app, address):
-        assert app == "hubbub.apps.chat:app"
+        assert app == "hubbub.apps.default:app"
         with chatting(f"ws://{address}/ws") as ada:
             assert ada.join("lobby", "ada")["members"] == ["ada"]
 
@@ -105,6 +106,11 @@ def test_serve_has_a_page() -> None:
     with serving() as (_, _, address), urllib.request.urlopen(f"http://{address}/", timeout=10) as page:
         assert page.status == 200
         assert page.headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_serve_has_the_dashboard_s_values() -> None:
+    with serving() as (_, _, address), viewing(f"ws://{address}", "/metrics-stream") as viewer:
+        assert viewer.next("metrics")["data"]["activeUsers"] == 1
 
 
 def test_serve_finds_applications_in_the_current_folder(tmp_path: Path) -> None:

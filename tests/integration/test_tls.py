@@ -291,7 +291,7 @@ def test_sighup_without_tls_ends_nothing(tmp_path: Path, loop: str) -> None:
 
 def test_serve_prints_an_https_url(files: Files) -> None:
     with terminal(*HUBBUB, "serve", "--port", "0", *files.options) as program:
-        assert program.line().startswith("Hubbub serves hubbub.apps.chat:app at https://127.0.0.1:")
+        assert program.line().startswith("Hubbub serves hubbub.apps.default:app at https://127.0.0.1:")
 
 
 def test_serve_refuses_a_key_without_a_certificate_in_one_line(files: Files) -> None:

@@ -13,7 +13,7 @@ from hubbub.config import Config, Policies
 from hubbub.errors import BrokerError
 from hubbub.hub.connection import Connection
 from hubbub.hub.hub import Hub
-from hubbub.hub.ports import Answer, Draft, Endpoint, Kept, Portion, Position, Retention
+from hubbub.hub.ports import Answer, Draft, Endpoint, Kept, Listener, Portion, Position, Retention
 from hubbub.wire.codec import EVENT, Batch, Item
 from hubbub.wire.messages import Event
 from hubbub.wire.websocket import TEXT
@@ -207,6 +207,23 @@ class LateBroker(MemoryBroker):
         """Gives the first answers to what was asked until now, all of them by default."""
         for _ in range(len(self._late) if count is None else min(count, len(self._late))):
             self._late.popleft()()
+
+
+class Wired(MemoryBroker):
+    """Hands what a node tells to the `others` that the test names."""
+
+    listener: Listener
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.others: list[Wired] = []
+
+    def listen(self, listener: Listener) -> None:
+        self.listener = listener
+
+    def tell(self, room: str, payloads: Sequence[bytes]) -> None:
+        for other in self.others:
+            other.listener.told(room, payloads)
 
 
 class FailingBroker(MemoryBroker):

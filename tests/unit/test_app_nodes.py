@@ -3,43 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
 from hubbub import Hubbub, LocalError
-from hubbub.brokers.memory import MemoryBroker
 from hubbub.hub import control
-from hubbub.hub.ports import Listener
-from tests.unit.fakes import Bench, Said, heard
-
-
-class Wire(MemoryBroker):
-    """Hands what a node tells to whoever the test says."""
-
-    listener: Listener
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.others: list[Wire] = []
-
-    def listen(self, listener: Listener) -> None:
-        self.listener = listener
-
-    def tell(self, room: str, payloads: Sequence[bytes]) -> None:
-        for other in self.others:
-            other.listener.told(room, payloads)
+from tests.unit.fakes import Bench, Said, Wired, heard
 
 
 class Node(Bench):
     """A node that others hear, with an application of its own."""
 
-    broker: Wire
+    broker: Wired
 
     def __init__(self) -> None:
-        super().__init__(broker=Wire)
+        super().__init__(broker=Wired)
         self.app = Hubbub()
         self.heard: list[tuple[str, str]] = []
         self.hub.nodes.open(lambda error: None)

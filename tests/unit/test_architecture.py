@@ -71,7 +71,7 @@ TABLE: dict[str, set[str]] = {
         "errors",
         "__version__",
     },
-    "apps": {"hubbub", *hubbub.__all__},
+    "apps": {"hubbub", "apps", *hubbub.__all__},
     "__init__": {"node", "app", "config", "errors", "hub", "wire"},
     "__main__": {"cli"},
 }
