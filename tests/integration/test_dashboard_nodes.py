@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -119,6 +120,17 @@ def test_when_a_node_is_killed_the_other_goes_on_and_no_second_is_told_twice(mor
         assert seconds == sorted(set(seconds))
         streamed = [plain.next("metrics")["timestamp"] // 1000 for _ in range(2)]
         assert streamed == sorted(set(streamed))
+
+
+def test_a_node_that_hung_comes_back_and_no_second_is_told_twice(mortal: Pair) -> None:
+    process = mortal.first.process
+    process.send_signal(signal.SIGSTOP)
+    try:
+        seconds = seconds_until(mortal.at_other, mortal.ids[1:])
+    finally:
+        process.send_signal(signal.SIGCONT)
+    seconds += seconds_until(mortal.at_other, mortal.ids)
+    assert seconds == sorted(set(seconds))
 
 
 def test_what_was_measured_is_there_after_both_were_killed(
