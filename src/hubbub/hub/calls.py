@@ -299,6 +299,7 @@ class Calls:
         caller.transport = _Replies(caller, refusals.append)
         if self._hub.rates.take(caller, b"", now):
             self._hub.counters.messages_received += 1
+            self._hub.counters.calls += 1
             if heavy:
                 self._hub.rates.take_more(caller, b"", now)
         for refusal in refusals:

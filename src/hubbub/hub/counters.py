@@ -13,7 +13,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         node: the node's id, the `node` of its clients' `connected`; another after a restart.
         connections: open now.
-        messages: received over connections, those that were no command included.
+        messages: received over connections, those that were no command included; calls over HTTP are requests.
         requests: over HTTP, when their response begins or they are handed to a connection.
         handled: commands, messages, hooks and requests that have ended.
         handling_seconds: how long these took: a handler until it ends, coroutines with all that they wait for; a
@@ -39,6 +39,7 @@ class Counters:
         handled: handlers and hooks that have ended; `handling_seconds`, how long they took, with what they waited for.
         handlers_failed: of handlers and hooks, those with an exception that is nobody's refusal.
         handlers_unavailable: of commands, those for which the log could not be read or written.
+        calls: those of the messages that came over HTTP, and are requests as well.
         requests: over HTTP, whose response has begun; `request_seconds`, how long that took; `requests_failed` those
             that were answered with 500 or more.
         refused: how often each limit was met, by the name of its setting.
@@ -46,6 +47,7 @@ class Counters:
 
     connections_opened: int = 0
     messages_received: int = 0
+    calls: int = 0
     messages_malformed: int = 0
     messages_limited: int = 0
     events_published: int = 0
@@ -78,7 +80,7 @@ class Counters:
         return Stats(
             node=node,
             connections=connections,
-            messages=self.messages_received,
+            messages=self.messages_received - self.calls,
             requests=self.requests,
             handled=self.handled + self.requests,
             handling_seconds=self.handling_seconds + self.request_seconds,

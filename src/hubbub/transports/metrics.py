@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Final
 
@@ -13,11 +13,19 @@ PREFIX: Final = "hubbub_"
 HELP: Final = {
     "connections_opened": "Connections that were let in.",
     "messages_received": "Messages of clients, calls over HTTP among them.",
+    "polls_answered": "Long-polls that were answered.",
+    "calls": "Messages that came over HTTP.",
     "messages_malformed": "Messages that could not be read.",
     "messages_limited": "Messages that were dropped because there were too many.",
     "events_published": "Events that have gone out to rooms here.",
     "events_delivered": "Events times those who got them.",
+    "handled": "Handlers and hooks that have ended.",
+    "handling_seconds": "How long these took.",
     "handlers_failed": "Exceptions of the application's.",
+    "handlers_unavailable": "Commands for which a log could not be read or written.",
+    "requests": "Requests over HTTP whose response has begun.",
+    "request_seconds": "How long that took.",
+    "requests_failed": "Those that were answered with 500 or more.",
     "heartbeats_missed": "Connections that were dropped because their peer was gone.",
     "slow_readers_closed": "Connections that were closed because their peer did not read.",
     "writing_paused": "Times that a peer read too slowly and was left to be caught up.",
@@ -62,7 +70,7 @@ def _gauges(hub: Hub, version: str) -> Iterator[str]:
     yield from _metric("draining", "gauge", "Whether clients are sent away.", [("", int(hub.draining.begun))])
 
 
-def _metric(name: str, kind: str, help: str, samples: list[tuple[str, int]]) -> Iterator[str]:
+def _metric(name: str, kind: str, help: str, samples: Sequence[tuple[str, float]]) -> Iterator[str]:
     yield f"# HELP {PREFIX}{name} {help}"
     yield f"# TYPE {PREFIX}{name} {kind}"
     for labels, value in samples:

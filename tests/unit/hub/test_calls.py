@@ -385,3 +385,12 @@ def test_a_body_that_is_no_command_is_refused(body: bytes, code: str) -> None:
 def test_what_the_request_says_elsewhere_counts() -> None:
     command = Desk().calls.command(b'{"type":"do","id":{},"room":" lobby "}', {"room": "lobby"})
     assert command == Do(room="lobby")
+
+
+def test_a_call_is_counted_as_one_and_takes_its_time_only() -> None:
+    desk = Desk()
+    desk.bench.runtime.now += 100
+    desk.call(Do())
+    stats = desk.bench.hub.counters.stats("node", 0)
+    assert (stats.messages, stats.handled, stats.handling_seconds) == (0, 1, 0.0)
+    assert desk.bench.hub.counters.calls == 1

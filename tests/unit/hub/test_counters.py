@@ -134,6 +134,11 @@ def test_only_what_is_not_the_client_s_fault_has_failed(script: Script, failed: 
     assert (stats(bench).handled, stats(bench).failed) == (1, failed)
 
 
+def test_a_call_over_http_is_a_request_and_no_message_besides() -> None:
+    counters = Counters(messages_received=5, calls=2, requests=2)
+    assert (counters.stats("n", 0).messages, counters.stats("n", 0).requests) == (3, 2)
+
+
 def test_requests_are_handled_too() -> None:
     counters = Counters(handled=1, handling_seconds=1.0, requests=2, request_seconds=0.5, requests_failed=1)
     counters.handlers_failed = 3
