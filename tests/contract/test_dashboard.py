@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import urllib.error
 import urllib.request
@@ -167,6 +168,31 @@ def test_while_it_is_paused_the_log_goes_on(people: ExitStack, ada: Viewer) -> N
     first, second = ada.next("metrics"), ada.next("metrics")
     assert second["seq"] == first["seq"] + 1
     ada.send(type="pause", paused=False)
+
+
+# Over plain HTTP
+
+
+def test_a_stream_of_server_sent_events_has_them_as_well(server: Server, ada: Viewer) -> None:
+    seen = ada.next("metrics")
+    address = f"{server.http}/sse?room=dashboard&history=1"
+    with urllib.request.urlopen(address, timeout=15) as stream:
+        lines = (line.decode().rstrip() for line in stream)
+        events = (json.loads(next(lines).removeprefix("data: ")) for line in lines if line == "event: metrics")
+        data = [next(events), next(events)]
+    assert data[0]["seq"] >= seen["seq"]
+    assert data[1]["seq"] == data[0]["seq"] + 1
+
+
+def test_a_threshold_can_be_set_by_a_call(server: Server, people: ExitStack) -> None:
+    bob = people.enter_context(viewing(server.ws))
+    bob.look("dashboard-state")
+    body = b'{"type":"threshold","metric":"cpuUsage","warning":41,"critical":42}'
+    call = urllib.request.Request(f"{server.http}/api/rooms/dashboard/commands?username=carol", body, method="POST")
+    call.add_header("content-type", "application/json")
+    with urllib.request.urlopen(call, timeout=10) as answer:
+        assert answer.status == 200
+    assert bob.next("threshold", warning=41)["critical"] == 42
 
 
 # A client that speaks no protocol of ours
