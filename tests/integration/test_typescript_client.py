@@ -84,13 +84,43 @@ def test_two_clients_chat(servers: Servers, encoding: str) -> None:
         until(bob, left="ada")
 
 
-def test_what_is_said_while_the_server_is_dead_is_heard_once_and_in_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", ["stream", "poll"])
+def test_two_clients_chat_over_plain_http(servers: Servers, transport: str) -> None:
+    server, room = servers(FAST), f"room-{uuid4()}"
+    options = {"transports": [transport]}
+    with chatting(server.http, room, "ada", **options) as ada, chatting(server.http, room, "bob", **options) as bob:
+        until(ada, status="connected")
+        until(bob, status="connected")
+        for number in range(5):
+            ada.type(str(number))
+        heard = [entry["heard"] for entry in until(bob, heard="4") if "heard" in entry]
+        assert heard == [str(number) for number in range(5)]
+        assert until(ada, kept="4")[-1]["seq"] == 5
+
+
+def test_a_client_whose_websocket_is_blocked_goes_on_over_http_and_back(servers: Servers) -> None:
+    server, room = servers(FAST), f"room-{uuid4()}"
+    with chatting(server.http, room, "ada", blockedMs=4000) as ada, chatting(server.http, room, "bob") as bob:
+        until(bob, status="connected")
+        until(ada, status="connected", transport="stream")
+        ada.type("over HTTP")
+        heard = until(bob, heard="over HTTP")
+        until(ada, status="connected", transport="websocket")
+        ada.type("over WebSocket")
+        heard += until(bob, heard="over WebSocket")
+        until(ada, kept="over WebSocket")
+    assert [entry["heard"] for entry in heard if "heard" in entry] == ["over HTTP", "over WebSocket"]
+    assert [entry for entry in heard if "left" in entry] == []
+
+
+@pytest.mark.parametrize("transport", ["websocket", "stream"])
+def test_what_is_said_while_the_server_is_dead_is_heard_once_and_in_order(tmp_path: Path, transport: str) -> None:
     port, broker = free_port(), f"sqlite:///{tmp_path / 'log.db'}"
     url = f"http://127.0.0.1:{port}"
     with ExitStack() as stack:
         with serve(tmp_path, FAST, "--broker", broker, port=port) as first:
-            ada = stack.enter_context(chatting(url, "lobby", "ada"))
-            bob = stack.enter_context(chatting(url, "lobby", "bob"))
+            ada = stack.enter_context(chatting(url, "lobby", "ada", transports=[transport]))
+            bob = stack.enter_context(chatting(url, "lobby", "bob", transports=[transport]))
             until(ada, status="connected")
             until(bob, status="connected")
             for number in range(5):

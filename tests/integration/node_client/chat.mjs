@@ -2,15 +2,29 @@
 import { createInterface } from "node:readline";
 import { connect } from "../../../web/packages/client/dist/hubbub.js";
 
-const [url, name, username, options = "{}"] = process.argv.slice(2);
+const [url, name, username, given = "{}"] = process.argv.slice(2);
+const { blockedMs = 0, ...options } = JSON.parse(given);
 const show = (entry) => process.stdout.write(`${JSON.stringify(entry)}\n`);
-const hub = connect({ url, ...JSON.parse(options) });
+
+/** A network that lets no WebSocket through, for so long. */
+const openAt = Date.now() + blockedMs;
+class Sometimes {
+  constructor(...dialled) {
+    if (Date.now() >= openAt) return new WebSocket(...dialled);
+    setTimeout(() => this.onclose?.({ code: 1006, reason: "" }));
+  }
+
+  close() {}
+}
+
+const hub = connect({ url, WebSocket: Sometimes, ...options });
 const room = hub.join(name, { username });
 
 let status = "";
 hub.watch(() => {
-  if (status !== hub.state.status) show({ status: hub.state.status });
-  status = hub.state.status;
+  const now = `${hub.state.status} ${hub.state.transport}`;
+  if (status !== now) show({ status: hub.state.status, transport: hub.state.transport });
+  status = now;
 });
 room.on("message", ({ text, seq }) => show({ heard: text, seq }));
 room.on("gap", ({ seq }) => show({ gap: seq }));

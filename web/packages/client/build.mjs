@@ -1,7 +1,21 @@
-// Builds dist: one ES module for browsers and Node.js, MessagePack as another that it loads when it needs it.
+// Builds dist: hubbub.js is all that a page loads; what few need are modules that it loads when they are needed.
 import { build } from "esbuild";
 
 const folder = new URL(".", import.meta.url).pathname;
+
+/**
+ * Leaves what is imported when it is needed a module of its own.
+ *
+ * @type {import("esbuild").Plugin}
+ */
+const onDemand = {
+  name: "on demand",
+  setup({ onResolve }) {
+    onResolve({ filter: /^\.\/\w+\.ts$/ }, ({ path, kind }) =>
+      kind === "dynamic-import" ? { path: path.replace(/ts$/, "js"), external: true } : undefined,
+    );
+  },
+};
 
 /**
  * The built files: written to dist, or only given with `write: false`.
@@ -11,9 +25,9 @@ const folder = new URL(".", import.meta.url).pathname;
 export const bundle = (options = {}) =>
   build({
     absWorkingDir: folder,
-    entryPoints: { hubbub: "src/index.ts", msgpack: "src/msgpack.ts" },
+    entryPoints: { hubbub: "src/index.ts", http: "src/http.ts", msgpack: "src/msgpack.ts" },
+    plugins: [onDemand],
     bundle: true,
-    splitting: true,
     minify: true,
     sourcemap: true,
     format: "esm",

@@ -1,17 +1,23 @@
 // The client: it opens connections, comes back, enters its rooms again, and hands out what comes.
+import { Choice, type Kind } from "./choice.ts";
 import { adviceOn, delayMs, LOST, RESTART } from "./closing.ts";
 import { Cursor } from "./cursor.ts";
 import { newMessageId, Timers } from "./environment.ts";
 import { HubbubError } from "./errors.ts";
 import type { AnyEvent, Command, Connected, Events, Problem, Receipt, Reply, RoomInfo, User } from "./events.ts";
 import { call, Handlers } from "./handlers.ts";
-import type { Link } from "./link.ts";
+import { type Dial, type Link, overHttp } from "./link.ts";
 import { type Input, type Status, TABLE } from "./machine.ts";
 import { type Options, type Settled, settle } from "./options.ts";
 import { Outbox, type Parcel } from "./outbox.ts";
 import { type Entry, type Line, Room } from "./room.ts";
 import { dialWebSocket } from "./websocket.ts";
 
+const DIALS: Record<Kind, Dial> = {
+  websocket: dialWebSocket,
+  stream: overHttp("dialStream"),
+  poll: overHttp("dialPoll"),
+};
 /** How long a try may take. */
 const DIAL_MS = 10_000;
 /** How long an answer may take where nothing else comes either. */
@@ -33,6 +39,8 @@ export interface State {
   /** Why the last connection ended: a close code and the server's words. */
   readonly code?: number;
   readonly reason?: string;
+  /** What the connection is made of, or the try. */
+  readonly transport: Kind;
   /** How long the last answer to a ping took. */
   readonly latencyMs?: number;
   readonly user?: User;
@@ -64,10 +72,15 @@ export class Client<App extends object = object> implements Line {
   readonly #entered = new Set<string>();
   readonly #asked = new Map<unknown, Answer>();
   #state: State;
+  readonly #choice: Choice;
   #turn = 0;
   #link: Link | undefined;
+  /** A better transport that is being tried beside the one in use. */
+  #scout: { turn: number; link: Link } | undefined;
+  #lastTurn = 0;
   #lastId = 0;
   #openedAt = 0;
+  #throughAt = 0;
   #returnAt = 0;
   #sendAt = 0;
   #ackAt = 0;
@@ -77,7 +90,9 @@ export class Client<App extends object = object> implements Line {
     this.#settled = settle(options);
     this.#timers = new Timers(this.#settled.clock);
     this.#outbox = new Outbox(this.#settled.queue);
-    this.#state = { status: "closed", attempt: 0, session: this.#settled.session };
+    const { session, transports, store, url, clock } = this.#settled;
+    this.#choice = new Choice(transports, store, url, clock.now());
+    this.#state = { status: "closed", attempt: 0, session, transport: transports[0] as Kind };
   }
 
   get state(): State {
@@ -99,7 +114,7 @@ export class Client<App extends object = object> implements Line {
   /** Connects, or tries again at once. */
   open(): void {
     this.#unwatch ??= this.#settled.surroundings.watch(
-      () => this.#woken(),
+      (elsewhere) => this.#woken(elsewhere),
       () => this.#cut(),
     );
     this.#dial();
@@ -178,16 +193,28 @@ export class Client<App extends object = object> implements Line {
   #dial(): void {
     const { retryAt: _, ...state } = this.#state;
     if (!TABLE[state.status].open) return;
-    this.#state = state;
+    // Over HTTP there is nothing to ask for without a room.
+    const kind = this.#seats.size ? this.#choice.next(this.#settled.clock.now()) : this.#best;
+    this.#state = { ...state, transport: kind };
     this.#timers.clear();
     this.#step("open");
-    const turn = ++this.#turn;
-    const mine = (act: () => void) => turn === this.#turn && act();
     this.#timers.set("dial", DIAL_MS, () => this.#ended(LOST, "no answer"));
+    const turn = this.#newTurn();
+    const mine = (act: () => void) => turn === this.#turn && act();
     this.#withToken(
-      (token) => mine(() => this.#open(token, mine)),
+      (token) => mine(() => this.#open(kind, token, turn)),
       (why) => mine(() => this.#ended(LOST, why)),
     );
+  }
+
+  get #best(): Kind {
+    return this.#settled.transports[0] as Kind;
+  }
+
+  /** From here on nothing that belongs to an earlier connection counts. */
+  #newTurn(): number {
+    this.#turn = ++this.#lastTurn;
+    return this.#turn;
   }
 
   /** Asks for a token where one is needed. */
@@ -197,28 +224,94 @@ export class Client<App extends object = object> implements Line {
     new Promise<string>((resolve) => resolve(token())).then(act, (error) => failed(`no token: ${error}`));
   }
 
-  #open(token: string | undefined, mine: (act: () => void) => unknown): void {
-    const { url, msgpack } = this.#settled;
-    const target = { url, msgpack, token, session: this.#state.session, environment: this.#settled };
+  #open(kind: Kind, token: string | undefined, turn: number): void {
     try {
-      this.#link = dialWebSocket(target, {
-        event: (event) => mine(() => this.#receive(event)),
-        ended: (code, reason) => mine(() => this.#ended(code, reason)),
-      });
+      this.#link = this.#connect(kind, token, turn);
     } catch (error) {
       this.#end(LOST, String(error)); // a token that is none, or no WebSocket: it would be the same next time
     }
   }
 
+  /** A connection whose events count once its turn has come. */
+  #connect(kind: Kind, token: string | undefined, turn: number): Link {
+    const { url, msgpack, clock } = this.#settled;
+    const target = { url, msgpack, token, session: this.#state.session, environment: this.#settled };
+    return DIALS[kind](target, {
+      event: (event) => {
+        if (turn === this.#scout?.turn) this.#adopt(kind);
+        if (turn === this.#turn) this.#receive(event);
+      },
+      through: () => {
+        if (turn !== this.#turn || this.#throughAt) return;
+        this.#throughAt = clock.now();
+        this.#choice.through(kind, this.#throughAt);
+        this.#lookLater();
+      },
+      ended: (code, reason, blocked) => {
+        if (turn === this.#turn) this.#ended(code, reason, blocked);
+        else if (turn === this.#scout?.turn) this.#scoutFailed();
+      },
+    });
+  }
+
+  // Looking for something better
+
+  #lookLater(): void {
+    if (this.#state.transport === this.#best) return;
+    const { clock } = this.#settled;
+    this.#timers.set("look", Math.max(this.#choice.lookAt - clock.now(), 0), () => this.#look());
+  }
+
+  /** Tries the best transport beside the one in use. */
+  #look(): void {
+    if (this.#scout || !this.#link) return;
+    const [turn, before] = [++this.#lastTurn, this.#turn];
+    this.#withToken(
+      (token) => {
+        if (before !== this.#turn) return;
+        this.#timers.set("scout", DIAL_MS, () => this.#scoutFailed());
+        this.#scout = { turn, link: this.#connect(this.#best, token, turn) };
+      },
+      () => before === this.#turn && this.#scoutFailed(),
+    );
+  }
+
+  #scoutFailed(): void {
+    this.#timers.cancel("scout");
+    this.#scout?.link.close(1000, "");
+    this.#scout = undefined;
+    if (!this.#link) return this.#ended(LOST, "replaced by a connection that failed");
+    this.#choice.looked(this.#state.transport, this.#settled.clock.now());
+    this.#lookLater();
+  }
+
+  /** It gets through: it takes the place of the one in use, with all rooms and what has no answer yet. */
+  #adopt(kind: Kind): void {
+    const { turn, link } = this.#scout as { turn: number; link: Link };
+    this.#scout = undefined;
+    this.#hangUp(disconnected());
+    this.#turn = turn;
+    this.#link = link;
+    this.#throughAt = this.#settled.clock.now();
+    this.#choice.through(kind, this.#throughAt);
+    this.#change({ transport: kind });
+  }
+
   /** A connection has ended, or a try. */
-  #ended(closeCode: number, closeReason: string): void {
+  #ended(closeCode: number, closeReason: string, blocked = false): void {
+    if (closeCode === 4409 && this.#scout) {
+      // The server has seen our other connection before we did.
+      this.#link = undefined;
+      return;
+    }
     const { clock, random, token, maxAttempts, surroundings } = this.#settled;
     const now = clock.now();
     // A server that stops may be gone before its close frame is here.
     const cut = closeCode === LOST && this.#returnAt;
     const code = cut ? RESTART : closeCode;
     const reason = cut ? `after=${Math.max(this.#returnAt - now, 0)}` : closeReason;
-    const held = this.#openedAt && now - this.#openedAt >= HELD_MS;
+    const held = this.#throughAt && now - this.#throughAt >= HELD_MS;
+    if (this.#link && !this.#throughAt) this.#choice.failed(this.#state.transport, blocked, now);
     const attempt = held ? 0 : this.#state.attempt;
     const advice = adviceOn(code);
     if (code === 4409) this.#change({ session: "" });
@@ -242,10 +335,11 @@ export class Client<App extends object = object> implements Line {
 
   /** Lets go of the connection; commands without an answer get this one. */
   #hangUp(error: HubbubError): void {
-    this.#turn++;
+    this.#newTurn();
     this.#link?.close(1000, "");
-    this.#link = undefined;
-    this.#openedAt = this.#returnAt = 0;
+    this.#scout?.link.close(1000, "");
+    this.#link = this.#scout = undefined;
+    this.#openedAt = this.#throughAt = this.#returnAt = 0;
     this.#timers.clear();
     this.#entered.clear();
     const unanswered = [...this.#asked.values()];
@@ -253,7 +347,11 @@ export class Client<App extends object = object> implements Line {
     for (const answer of unanswered) answer(error, { type: "error" });
   }
 
-  #woken(): void {
+  #woken(elsewhere: boolean): void {
+    if (elsewhere) {
+      this.#choice.forget();
+      if (this.#state.transport !== this.#best) this.#look();
+    }
     if (this.#openedAt) this.#check(WAKE_MS);
     else this.#dial();
   }
@@ -289,12 +387,17 @@ export class Client<App extends object = object> implements Line {
 
   #greeted(connected: Connected): void {
     const { session = null, user, heartbeat } = connected;
-    const known = session !== null && session === this.#state.session;
+    const state = { session, ...(user && { user }) };
+    if (this.#openedAt) {
+      this.#change(state); // over HTTP it comes late, or once more
+      return this.#deliver({ ...connected });
+    }
+    const known = this.#link?.resumes && session !== null && session === this.#state.session;
     this.#timers.cancel("dial");
     this.#openedAt = this.#settled.clock.now();
-    this.#step("greeted", { session, ...(user && { user }) });
+    this.#step("greeted", state);
     this.#enterAll(known);
-    this.#beat(heartbeat);
+    if (heartbeat) this.#beat(heartbeat);
     this.#deliver({ ...connected });
   }
 
@@ -332,7 +435,7 @@ export class Client<App extends object = object> implements Line {
       if (turn !== this.#turn) return;
       this.#send({ type: "refresh", token }, (error, { missing, user }) => {
         if (error) return failed(error.message, error.code);
-        this.#change({ user: user as User });
+        if (user) this.#change({ user: user as User });
         for (const room of missing as string[]) this.#forget(room, "forbidden");
       });
     }, failed);
@@ -358,7 +461,7 @@ export class Client<App extends object = object> implements Line {
   }
 
   /** Enters all rooms in one round trip. */
-  #enterAll(known: boolean): void {
+  #enterAll(known = false): void {
     const seats = [...this.#seats.values()];
     const before = known ? seats.filter(({ cursor }) => cursor.position) : [];
     if (before.length) {

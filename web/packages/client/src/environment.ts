@@ -24,8 +24,11 @@ export type SocketConstructor = new (url: string, protocols: string[]) => Socket
 export interface Surroundings {
   /** Whether the device says that it has a network. */
   online(): boolean;
-  /** Calls `woken` when the network is back or the page is looked at again, `cut` when the network is gone. */
-  watch(woken: () => void, cut: () => void): () => void;
+  /**
+   * Calls `woken` when the network is back, which may be another one then, or the page is looked at again; `cut` when the
+   * network is gone.
+   */
+  watch(woken: (elsewhere: boolean) => void, cut: () => void): () => void;
 }
 
 export interface Environment {
@@ -48,28 +51,28 @@ export const page: Surroundings = {
   online: () => globalThis.navigator?.onLine !== false,
   watch(woken, cut) {
     if (typeof document === "undefined") return () => {};
-    const looked = () => document.hidden || woken();
+    const looked = () => document.hidden || woken(false);
     const stop = new AbortController();
     const listen = (target: EventTarget, type: string, act: () => void) =>
       target.addEventListener(type, act, { signal: stop.signal });
-    listen(globalThis, "online", woken);
-    listen(globalThis, "pageshow", woken);
+    listen(globalThis, "online", () => woken(true));
+    listen(globalThis, "pageshow", looked);
     listen(globalThis, "offline", cut);
     listen(document, "visibilitychange", looked);
     return () => stop.abort();
   },
 };
 
-/** Timers that have names: setting one anew takes the place of the former. */
+/** Timers that have names, or are somebody's: setting one anew takes the place of the former. */
 export class Timers {
   readonly #clock: Clock;
-  readonly #set = new Map<string, unknown>();
+  readonly #set = new Map<unknown, unknown>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  set(name: string, ms: number, act: () => void): void {
+  set(name: unknown, ms: number, act: () => void): void {
     this.cancel(name);
     const fire = () => {
       this.#set.delete(name);
@@ -78,11 +81,11 @@ export class Timers {
     this.#set.set(name, this.#clock.setTimeout(fire, ms));
   }
 
-  has(name: string): boolean {
+  has(name: unknown): boolean {
     return this.#set.has(name);
   }
 
-  cancel(name: string): void {
+  cancel(name: unknown): void {
     this.#clock.clearTimeout(this.#set.get(name) as never);
     this.#set.delete(name);
   }

@@ -1,4 +1,5 @@
 // What a client can be told, and what holds where it is told nothing.
+import type { Kind, Store } from "./choice.ts";
 import { type Environment, page, systemClock } from "./environment.ts";
 
 export interface Options extends Partial<Environment> {
@@ -10,6 +11,10 @@ export interface Options extends Partial<Environment> {
   session?: string | null;
   /** How binary messages are wanted; MessagePack costs another module. */
   encoding?: "json" | "msgpack";
+  /** The ways to talk to the server that are tried, in this order. */
+  transports?: Kind[];
+  /** Where it is kept which of them got through; localStorage, where there is one. */
+  store?: Store;
   /** Tries on end before it gives up. */
   maxAttempts?: number;
   /** Messages that may wait to be sent; 1,000. */
@@ -22,16 +27,21 @@ export interface Settled extends Environment {
   token: Options["token"];
   session: string | null;
   msgpack: boolean;
+  transports: Kind[];
+  store: Store | undefined;
   maxAttempts: number;
   queue: number;
 }
 
 export function settle(options: Options): Settled {
+  const { WebSocket = globalThis.WebSocket as unknown as Environment["WebSocket"] } = options;
   return {
     clock: systemClock,
     random: Math.random,
-    WebSocket: globalThis.WebSocket as unknown as Environment["WebSocket"],
+    WebSocket,
     fetch: globalThis.fetch?.bind(globalThis),
+    transports: WebSocket ? ["websocket", "stream", "poll"] : ["stream", "poll"],
+    store: localStore(),
     surroundings: page,
     session: "",
     maxAttempts: Infinity,
@@ -51,4 +61,12 @@ export function socketUrl(given: string | URL, base = globalThis.document?.baseU
   if (url.pathname.endsWith("/")) url.pathname += "ws";
   url.hash = "";
   return url;
+}
+
+function localStore(): Store | undefined {
+  try {
+    return typeof document === "undefined" ? undefined : localStorage;
+  } catch {
+    return undefined; // it is forbidden to this page
+  }
 }

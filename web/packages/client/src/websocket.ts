@@ -25,11 +25,12 @@ export const dialWebSocket: Dial = ({ url, session, token, msgpack, environment 
   let codec = json;
   const receive = ({ data }: { data: unknown }) => take(sink, () => codec.decode(data));
   socket.onmessage = (first) => {
+    sink.through();
     socket.onmessage = receive;
     if (socket.protocol !== MSGPACK_PROTOCOL) return receive(first);
     const early = [first];
     socket.onmessage = (event) => void early.push(event);
-    import("./msgpack.js").then(
+    import("./msgpack.ts").then(
       (loaded) => {
         codec = loaded;
         socket.onmessage = receive;
@@ -42,6 +43,7 @@ export const dialWebSocket: Dial = ({ url, session, token, msgpack, environment 
   // `close` follows, but for Node.js 20, which leaves it out where no connection could be had.
   socket.onerror = () => environment.clock.setTimeout(() => sink.ended(LOST, ""), 0);
   return {
+    resumes: true,
     send: (command) => socket.send(codec.encode(command)),
     close(code, reason) {
       socket.onmessage = socket.onclose = socket.onerror = null;

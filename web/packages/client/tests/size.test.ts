@@ -5,12 +5,12 @@ import { bundle } from "../build.mjs";
 
 const BUDGET_BYTES = 8 * 1024;
 
-test("the client is one module of at most 8 KB gzipped, and MessagePack another", async () => {
+test("the client is one module of at most 8 KB gzipped, with plain HTTP and MessagePack beside it", async () => {
   const { outputFiles } = await bundle({ write: false, sourcemap: false });
   const sizes = (outputFiles ?? []).map(
     ({ path, contents }) => [path.split("/").at(-1), gzipSync(contents).length] as const,
   );
-  expect(sizes.map(([name]) => name)).toEqual(["hubbub.js", "msgpack.js"]);
+  expect(sizes.map(([name]) => name)).toEqual(["hubbub.js", "http.js", "msgpack.js"]);
   for (const [, size] of sizes) expect(size).toBeLessThanOrEqual(BUDGET_BYTES);
 });
 

@@ -90,11 +90,11 @@ export class FakeSocket {
 
 export class FakeSurroundings implements Surroundings {
   there = true;
-  woken = (): void => {};
+  woken = (_elsewhere = false): void => {};
   cut = (): void => {};
   watched = false;
   online = (): boolean => this.there;
-  watch = (woken: () => void, cut: () => void): (() => void) => {
+  watch = (woken: (elsewhere: boolean) => void, cut: () => void): (() => void) => {
     Object.assign(this, { woken, cut, watched: true });
     return () => {
       this.watched = false;
@@ -133,6 +133,7 @@ export class Stage {
     const { clock, surroundings } = this;
     this.client = new Client({
       url: "ws://hub.test/ws",
+      transports: ["websocket"],
       random: () => this.random,
       ...{ clock, surroundings, WebSocket },
       ...options,
