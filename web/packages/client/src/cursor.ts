@@ -1,5 +1,5 @@
 // Where the client is in one room's log, and so which events are new to it. Pure: it holds no socket and no clock.
-import type { AnyEvent, Gap, Position, RoomInfo } from "./events.ts";
+import type { AnyEvent, Gap, Position, RoomInfo, Since } from "./events.ts";
 
 export class Cursor {
   /** The last position that was reached; undefined before the room was entered for the first time. */
@@ -8,6 +8,11 @@ export class Cursor {
   acked: number | undefined;
   /** The seq up to which the application has acknowledged all; the server may not know it yet. */
   read = 0;
+
+  /** It begins where an earlier page has been, if that is known. */
+  constructor(since?: Since) {
+    if (since instanceof Object && "epoch" in since) this.position = { ...since };
+  }
 
   /**
    * Enters the room, and passes on in order: a `gap` if something was missed, the `room_info`, and what it brought.

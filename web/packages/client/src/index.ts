@@ -3,7 +3,8 @@ import { Client } from "./client.ts";
 import type { Options } from "./options.ts";
 
 export type { Kind, Store } from "./choice.ts";
-export { Client, type State } from "./client.ts";
+export { Client } from "./client.ts";
+export type { State } from "./connection.ts";
 export type { Clock, Environment, Socket, SocketConstructor, Surroundings } from "./environment.ts";
 export { HubbubError } from "./errors.ts";
 export type * from "./events.ts";

@@ -9,7 +9,7 @@ export interface Options extends Partial<Environment> {
   token?: string | (() => string | Promise<string>);
   /** The session of an earlier page, see `State.session`; null for none: then nobody waits for a client that is lost. */
   session?: string | null;
-  /** How binary messages are wanted; MessagePack costs another module. */
+  /** How events and commands are written; MessagePack is in another module. */
   encoding?: "json" | "msgpack";
   /** The ways to talk to the server that are tried, in this order. */
   transports?: Kind[];

@@ -80,6 +80,18 @@ describe("entering", () => {
     expect(stage.socket.one()).toMatchObject({ type: "join", room: "lobby" });
   });
 
+  test("rooms above the rate are entered one after the other, as the server can take them", () => {
+    const stage = new Stage().enter();
+    for (const room of ["a", "b", "c"]) stage.client.join(room);
+    const limited = { type: "error", code: "rate_limited", message: "Too many messages", retryAfter: 100 };
+    for (const { id } of stage.socket.take()) stage.socket.says({ ...limited, id });
+    const asked = ["a", "b", "c"].map(() => {
+      stage.clock.pass(100);
+      return stage.socket.one().room;
+    });
+    expect(asked).toEqual(["a", "b", "c"]);
+  });
+
   test("what a room brings with it comes as events of their own, behind its info", () => {
     const stage = new Stage();
     stage.client.join("lobby", { history: 2 });
@@ -199,6 +211,23 @@ describe("coming back", () => {
     expect([stage.of("gap").length, seqs(stage)]).toEqual([0, [5]]);
   });
 
+  test("a page that begins at the position of an earlier one is told what is missing", () => {
+    const stage = new Stage();
+    stage.client.join("lobby", { since: position(4) });
+    stage.socket.greet();
+    expect(stage.socket.one()).toMatchObject({ since: position(4) });
+    stage.socket.says({ ...info("lobby", { recovered: false, seq: 90 }), id: 1 });
+    expect(stage.of("gap")).toMatchObject([{ seq: 90 }]);
+  });
+
+  test("who came back alone stays in the rooms that were joined since", () => {
+    const stage = new Stage().enter();
+    stage.client.join("lobby", { username: "ada", alone: true });
+    stage.enter("kitchen");
+    stage.comeBack({ session: "s2" });
+    expect(stage.socket.take().map(({ keep }) => keep)).toEqual([true, true]);
+  });
+
   test("events without a number come as they are, and `seen` is one of them", () => {
     const stage = new Stage().enter("lobby");
     const typing = { type: "typing", room: "lobby", username: "bob" };
@@ -280,6 +309,16 @@ describe("acknowledging", () => {
     stage.socket.take();
     stage.socket.says(info("lobby", { recovered: true, seq: 1, acked: 1 }));
     expect(stage.socket.take()).toEqual([]);
+  });
+
+  test("one that was above the rate is told later", () => {
+    const stage = new Stage().enter("lobby");
+    stage.socket.says(message(1));
+    stage.client.join("lobby", { username: "ada" }).ack();
+    const limited = { type: "error", code: "rate_limited", message: "Too many messages", retryAfter: 2000 };
+    stage.socket.says({ ...limited, id: stage.socket.one().id });
+    stage.clock.pass(2000);
+    expect(stage.socket.one()).toMatchObject({ type: "ack", seq: 1 });
   });
 
   test("a confirmed event that comes again is acknowledged again, and delivered once", () => {
