@@ -56,7 +56,7 @@ export class Choice {
     else if (index && now >= this.#until) this.#go(0, 0);
   }
 
-  /** When to look whether the best kind gets through while another one is in use. */
+  /** When to look whether the best kind gets through while another one is known to do; 0 where none is. */
   get lookAt(): number {
     return this.#lookAt;
   }

@@ -50,7 +50,7 @@ export type Answer = (error: HubbubError | undefined, reply: AnyEvent) => void;
 
 /** Whose connection it is. */
 export interface Owner {
-  /** Whether there is a room to be in; without one there is nothing to ask for over HTTP. */
+  /** Whether there is a room to be in. */
   readonly wanting: boolean;
   /** A connection is open; `known` says whether its session knows our rooms. */
   greeted(known: boolean): void;
@@ -155,7 +155,9 @@ export class Connection {
   #dial(): void {
     const { retryAt: _, ...state } = this.#state;
     if (!TABLE[state.status].open) return;
-    const kind = this.#owner.wanting ? this.#choice.next(this.#settled.clock.now()) : this.#best;
+    // Without a room nobody finds out over HTTP whether it gets through.
+    const chosen = this.#choice.next(this.#settled.clock.now());
+    const kind = this.#owner.wanting || this.#choice.lookAt ? chosen : this.#best;
     this.#state = { ...state, transport: kind };
     this.timers.clear();
     this.step("open");
@@ -362,6 +364,7 @@ export class Connection {
     this.step("greeted", changes);
     this.#owner.greeted(known === true);
     if (heartbeat) this.#beat(heartbeat);
+    if (this.#choice.lookAt) this.#lookLater();
   }
 
   #refresh(): void {

@@ -342,6 +342,21 @@ describe("a network", () => {
     expect(stage.status).toBe("waiting");
   });
 
+  test("where an earlier page has fallen back is spoken to over HTTP at once, until it is looked at again", async () => {
+    const until = 1_700_000_000_000 + 60_000;
+    const store = { getItem: () => `stream ${until}`, setItem: () => {}, removeItem: () => {} };
+    const stage = await WebStage.make({ transports: ALL, store });
+    stage.client.join("lobby", { username: "ada" });
+    const stream = await stage.one();
+    await stream.streams(CONNECTED, info("lobby"));
+    expect([stage.status, stage.sockets.length]).toEqual(["connected", 0]);
+    for (let quarter = 0; quarter < 4; quarter++) {
+      await stage.pass(15_000);
+      await stream.bytes(": \n\n");
+    }
+    expect(stage.sockets).toHaveLength(1);
+  });
+
   test("without a WebSocket in it is spoken to over HTTP from the beginning", async () => {
     const stage = await WebStage.make({ transports: ["stream", "poll"] });
     stage.client.subscribe("ticker");
