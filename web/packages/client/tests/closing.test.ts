@@ -149,13 +149,13 @@ test("a closed client closes its socket with the code it is given, and sets no t
   expect([stage.status, stage.clock.pending, stage.surroundings.watched]).toEqual(["closed", 0, false]);
 });
 
-test("what an old socket says counts no more", () => {
+test("what an old socket says counts no more, even what is on its way", () => {
   const stage = new Stage();
   const old = stage.socket;
   old.greet();
-  old.ends();
-  stage.clock.pass(1000);
-  old.onmessage?.({ data: '{"type":"message","seq":1}' });
-  old.ends(1000);
-  expect([stage.status, stage.of("message")]).toEqual(["connecting", []]);
+  const { onmessage, onclose } = old;
+  stage.comeBack();
+  onmessage?.({ data: '{"type":"message","seq":1}' });
+  onclose?.({ code: 1000, reason: "" });
+  expect([stage.status, stage.of("message")]).toEqual(["connected", []]);
 });
