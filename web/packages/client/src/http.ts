@@ -88,10 +88,15 @@ abstract class HttpLink implements Link {
         if (group.username !== undefined) for (const one of group.rooms.keys()) this.#drop(one);
     }
     const { since, username } = command as { since?: Position; username?: string };
-    const fits = (group: Group) => group.username === username && !group.alone && group.rooms.size < MOST_ROOMS;
-    const group = this.#groups.find(fits) ?? this.#group(username, false);
+    const group = this.#home(username);
     group.rooms.set(room, { command, place: since?.epoch ? since : undefined, entered: false });
     this.#touch(group);
+  }
+
+  /** The group that has room for one more under this name. */
+  #home(username: string | undefined): Group {
+    const fits = (group: Group) => group.username === username && !group.alone && group.rooms.size < MOST_ROOMS;
+    return this.#groups.find(fits) ?? this.#group(username, false);
   }
 
   /** The first group has the client's session, so that messageIds and cursors are those of its WebSocket. */
@@ -154,6 +159,14 @@ abstract class HttpLink implements Link {
     return fresh.length > 0;
   }
 
+  /** A room that was asked for alone shares a request again: browsers have few connections. */
+  #bringHome(group: Group, room: string, wanted: Wanted): void {
+    const home = this.#home(group.username);
+    group.rooms.delete(room);
+    home.rooms.set(room, wanted);
+    for (const changed of [group, home]) this.#touch(changed);
+  }
+
   // What comes
 
   #tell(...events: AnyEvent[]): void {
@@ -172,6 +185,7 @@ abstract class HttpLink implements Link {
     const { id } = wanted.command;
     this.#tell(wanted.entered || id === undefined ? event : { ...event, id });
     wanted.entered = true;
+    if (group.alone) this.#bringHome(group, event.room as string, wanted);
   }
 
   protected takeSession(group: Group, event: AnyEvent): void {

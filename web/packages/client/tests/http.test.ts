@@ -124,6 +124,20 @@ describe("a refusal", () => {
     expect(stage.take().map(({ query }) => query.room)).toEqual(["lobby", "vault"]);
   });
 
+  test("leaves the others of them on one request in the end", async () => {
+    const stage = await WebStage.make({ transports: ["stream"] });
+    for (const room of ["lobby", "vault", "kitchen"]) stage.client.join(room, { username: "ada" });
+    await (await stage.one()).refuses(403, { code: "forbidden" });
+    const [lobby, vault, kitchen] = stage.take() as [Asked, Asked, Asked];
+    await vault.refuses(403, { code: "forbidden" });
+    await lobby.streams(CONNECTED, info("lobby", { seq: 3 }));
+    await kitchen.streams(CONNECTED, info("kitchen"));
+    const last = await stage.one();
+    expect(last.url.searchParams.getAll("room")).toEqual(["lobby", "kitchen"]);
+    expect([last.query.since, lobby.aborted, kitchen.aborted]).toEqual([`${EPOCH}:3,${EPOCH}:0`, true, true]);
+    expect([stage.status, stage.of("error").map(({ room }) => room)]).toEqual(["connected", [undefined, "vault"]]);
+  });
+
   test("of the token has a new one shown", async () => {
     let count = 0;
     const stage = await WebStage.make({ transports: ["stream"], token: () => `t${++count}` });
