@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 FUZZ_SECONDS ?= 600
+# Tests wait more than they work: for servers to start and end, and for deadlines.
+WORKERS ?= 3
 REDIS_TESTS := tests/contract/test_brokers.py $(addprefix tests/integration/test_redis_,nodes.py presence.py places.py)
 UNPACK := rm -rf build/proxies build/packages && mkdir -p build/proxies build/packages/partial \
 	&& apt-get -qq --download-only --reinstall --no-install-recommends -y -o Debug::NoLocking=true -o Dir::Cache::archives=$(CURDIR)/build/packages install nginx haproxy \
@@ -91,7 +93,7 @@ systemd:
 
 test: $(VENV)/.dev browser proxies redis node systemd
 	cd web && $(WITH_NODE) npm test --silent
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 nightly: $(VENV)/.dev
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -o timeout=1800 tests/property/test_log.py
