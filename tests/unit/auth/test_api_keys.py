@@ -28,7 +28,11 @@ def test_who_shows_a_key_is_its_holder_and_an_operator() -> None:
     assert (identity.user, identity.name, identity.operator, identity.grants) == ("key:ops", "ops", True, None)
 
 
-@pytest.mark.parametrize("key", [KEY[:-1], KEY + "A", PREFIX, ENTRY.replace("ops:", PREFIX)])
+@pytest.mark.parametrize(
+    "key",
+    [KEY[:-1], KEY + "A", PREFIX, ENTRY.replace("ops:", PREFIX)],
+    ids=["shorter", "longer", "no more than the prefix", "the digest"],  # the same in each process: the key is random
+)
 def test_another_key_is_401_and_is_not_repeated(key: str) -> None:
     with pytest.raises(HandshakeError) as refused:
         ask(key)
@@ -57,7 +61,11 @@ def test_a_name_that_cannot_be_written_down_is_refused(name: str) -> None:
         make_key(name)
 
 
-@pytest.mark.parametrize("entry", ["ops", KEY, f"ops:{KEY}", "ops:12", ENTRY.upper(), ENTRY + "0"])
+@pytest.mark.parametrize(
+    "entry",
+    ["ops", KEY, f"ops:{KEY}", "ops:12", ENTRY.upper(), ENTRY + "0"],
+    ids=["a name", "a key", "a name and a key", "too short", "capitals", "too long"],
+)
 def test_an_entry_that_is_none_is_refused_and_not_repeated(entry: str) -> None:
     with pytest.raises(ConfigError, match="entry 1 is not name:digest") as refused:
         keys_of(Auth(api_keys=entry))
