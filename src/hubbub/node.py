@@ -40,8 +40,9 @@ from hubbub.transports.api_operation import Api
 from hubbub.transports.api_table import operations_of
 from hubbub.transports.asgi import WebSocketRoute, refuse
 from hubbub.transports.health import ALIVE_PATH, READY_PATH, Probe, alive
-from hubbub.transports.poll import POLL_PATH, PollRoute
-from hubbub.transports.stream import LINES_PATH, SSE_PATH, StreamRoute
+from hubbub.transports.listening import LINES_PATH, POLL_PATH, SSE_PATH
+from hubbub.transports.poll import PollRoute
+from hubbub.transports.stream import StreamRoute
 
 log: Final = logging.getLogger("hubbub")
 RANDOM_BLOCK_BYTES: Final = 4096

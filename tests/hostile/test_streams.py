@@ -61,6 +61,8 @@ REFUSED = {
     "an epoch with a line's end": ("/sse?room=a&since=e%0d%0aid:1", 400),
     "a history of 5,000 digits": ("/stream?room=a&history=" + "1" * 5000, 400),
     "a negative history": ("/stream?room=a&history=-1", 400),
+    "not UTF-8": ("/sse?room=%ff", 400),
+    "two places": ("/sse?room=a&since=-&since=-", 400),
 }
 
 

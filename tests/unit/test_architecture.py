@@ -49,7 +49,7 @@ TABLE: dict[str, set[str]] = {
         # What transports share, and the operations of the HTTP API.
         *("transports.loop", "transports.frames", "transports.asgi", "transports.answers", "transports.http"),
         *(f"transports.api_{part}" for part in ("operation", "rooms", "admin", "table")),
-        *(f"transports.{part}" for part in ("asyncapi", "openapi", "schemas", "metrics")),
+        *(f"transports.{part}" for part in ("asyncapi", "listening", "openapi", "schemas", "metrics")),
     },
     "app": {"hub", "wire", "errors", "config", "codes"},
     "node": {"app", "auth", "brokers", "transports", "hub", "wire", "config", "codes", "errors"},

@@ -25,10 +25,8 @@ from hubbub.client.transport import CONNECT_SECONDS, Blocked, Closed, Opening
 from hubbub.client.urls import http_url
 from hubbub.codes import RATE_LIMITED, UNAVAILABLE, UNKNOWN_TYPE
 from hubbub.errors import HandshakeError, HubbubError
-from hubbub.wire.places import format_places
+from hubbub.wire.places import MOST_ROOMS, format_places
 
-MOST_ROOMS: Final = 32
-"""Of a request, as the server has it."""
 MOST_WAITING: Final = 256
 """Events that nobody has asked for, before no more are read."""
 RETRY_SECONDS: Final = 1

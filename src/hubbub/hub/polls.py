@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from hubbub.hub.room import Room
 
 log: Final = logging.getLogger("hubbub")
-MOST_ROOMS: Final = 32
 KEPT_OPEN_SECONDS: Final = 30.0
 """How long a room stays open behind its last poll: longer than anybody takes to come back."""
 MOST_KEPT_OPEN: Final = 1000
@@ -55,8 +54,8 @@ class Query(NamedTuple):
         waits: whether it is not answered before there is something to say.
     """
 
-    rooms: tuple[str, ...]
-    since: tuple[Since | None, ...]
+    rooms: Sequence[str]
+    since: Sequence[Since | None]
     history: int = 0
     username: str | None = None
     waits: bool = True

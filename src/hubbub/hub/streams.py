@@ -20,8 +20,6 @@ from hubbub.hub.steps import Steps
 from hubbub.wire.codec import Batch
 from hubbub.wire.messages import Since, Subscribe
 
-MOST_ROOMS: Final = 32
-
 
 class StreamEntrance(Entrance):
     """Enters a room as a client does that has one way to take events: what it missed follows `room_info` as events."""

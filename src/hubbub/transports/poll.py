@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import zlib
 from collections.abc import Sequence
 from email.utils import formatdate
 from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -38,29 +36,22 @@ from hubbub.hub.connection import Connection
 from hubbub.hub.dispatch import report
 from hubbub.hub.hub import Hub
 from hubbub.hub.identity import REFUSED_TOKEN
-from hubbub.hub.limits import clean_room
-from hubbub.hub.pages import MOST_EVENTS
-from hubbub.hub.polls import MOST_ROOMS, Answer, Query, Spot
+from hubbub.hub.polls import Answer, Query, Spot
 from hubbub.hub.steps import Walk
 from hubbub.transports.answers import JSON, PROBLEM, Headers, accepts_gzip, cross_origin, problem, respond
 from hubbub.transports.asgi import Receive, Send
+from hubbub.transports.listening import POLL_PATH, read_seconds, read_wanted
 from hubbub.transports.loop import TAKEOVER, Shared, linger, shared_by
 from hubbub.wire.codec import Batch, Item
-from hubbub.wire.places import parse_places
+from hubbub.wire.places import MOST_ROOMS
 
 if TYPE_CHECKING:
     from hubbub.transports.http import Taken
 
 log: Final = logging.getLogger("hubbub")
-POLL_PATH: Final = "/poll"
-USUAL_SECONDS: Final = 25.0
-"""Shorter than the 30 s after which the most impatient proxies give up."""
-MOST_SECONDS: Final = 60.0
 # Shorter bodies are one packet anyway. Level 1 takes a third of the time of 6, for a tenth more bytes.
 SHORTEST_GZIPPED: Final = 1024
 GZIP_LEVEL: Final = 1
-_SECONDS: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,3})?")
-_COUNT: Final = re.compile(r"[0-9]{1,6}")
 RETRY_LATER: Final = ((b"retry-after", b"5"),)
 
 
@@ -87,44 +78,11 @@ def read_request(text: bytes, max_rooms: int) -> Request:
         HandshakeError: 400: there is no sense in it.
         CommandError: a room's name is none.
     """
-    fields = _fields(text)
-    rooms = tuple(map(clean_room, fields.pop("room", [])))
-    most = min(MOST_ROOMS, max_rooms)
-    if not 1 <= len(rooms) <= most or not all(rooms) or len(set(rooms)) < len(rooms):
-        raise HandshakeError(400, f"room: 1 to {most} rooms are named, each once")
-    single = {name: values[0] for name, values in fields.items() if len(values) == 1}
-    if len(single) < len(fields):
-        raise HandshakeError(400, "only room is given more than once")
-    try:
-        since = tuple(parse_places(single.get("since", ""), len(rooms)))
-    except ValueError as error:
-        raise HandshakeError(400, f"since: {error}") from None
-    history = _number(single, "history", _COUNT, 0, MOST_EVENTS)
-    seconds = _number(single, "timeout", _SECONDS, USUAL_SECONDS, MOST_SECONDS)
-    username, session = single.get("username"), single.get("session")
-    if username is not None and session is None:
+    wanted, fields = read_wanted(text, most=min(MOST_ROOMS, max_rooms))
+    seconds, session = read_seconds(fields), fields.get("session")
+    if wanted.username is not None and session is None:
         raise HandshakeError(400, "username: who is to be there has a session; an empty one for a new one")
-    return Request(Query(rooms, since, int(history), username, seconds > 0), session, seconds)
-
-
-def _fields(text: bytes) -> dict[str, list[str]]:
-    try:
-        pairs = parse_qsl(text.decode("ascii"), keep_blank_values=True, errors="strict")
-    except ValueError:
-        raise HandshakeError(400, "the query is not UTF-8") from None
-    fields: dict[str, list[str]] = {}
-    for name, value in pairs:
-        fields.setdefault(name, []).append(value)
-    return fields
-
-
-def _number(fields: dict[str, str], name: str, form: re.Pattern[str], usual: float, most: float) -> float:
-    text = fields.get(name)
-    if text is None:
-        return usual
-    if not form.fullmatch(text) or float(text) > most:
-        raise HandshakeError(400, f"{name}: a number from 0 to {most:g}")
-    return float(text)
+    return Request(Query(*wanted, waits=seconds > 0), session, seconds)
 
 
 # What is answered

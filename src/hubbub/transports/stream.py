@@ -8,7 +8,6 @@ import socket as sockets
 from collections.abc import Iterable
 from email.utils import formatdate
 from typing import Any, Final
-from urllib.parse import parse_qsl
 from weakref import WeakValueDictionary
 
 from hubbub.auth.gate import Gate, Scope
@@ -18,21 +17,17 @@ from hubbub.errors import CommandError, HandshakeError
 from hubbub.hub.connection import GONE, Connection
 from hubbub.hub.dispatch import Hooks, report
 from hubbub.hub.hub import Hub
-from hubbub.hub.limits import clean_room
 from hubbub.hub.steps import Steps, Walk
-from hubbub.hub.streams import MOST_ROOMS, StreamEndpoint, Wanted
+from hubbub.hub.streams import StreamEndpoint, Wanted
 from hubbub.transports.answers import PROBLEM, Headers, accepts_gzip, cross_origin, problem, respond
 from hubbub.transports.asgi import AsgiTransport, Message, Receive, Send, session_of
 from hubbub.transports.frames import MOST_TIMES_BUFFERED
+from hubbub.transports.listening import LINES_PATH, read_wanted
 from hubbub.transports.loop import TAKEOVER, Shared, shared_by
 from hubbub.wire.codec import Batch, Item
-from hubbub.wire.places import parse_places
 from hubbub.wire.sse import Format, RoomEvents, RoomsEvents, json_lines
 
 log: Final = logging.getLogger("hubbub")
-SSE_PATH: Final = "/sse"
-LINES_PATH: Final = "/stream"
-MOST_HISTORY: Final = 1000
 # Of what a client sends behind its request, where nothing is expected.
 MOST_IGNORED: Final = 16 * 1024
 # What is written while a stream begins leaves together, up to this.
@@ -78,7 +73,7 @@ class StreamRoute:
         await respond(send, error.status, problem(error, **more), [*error.headers, *cross], PROBLEM)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send, cross: Headers) -> None:
-        wanted = read_wanted(scope)
+        wanted = wanted_of(scope)
         connection = await self._open(scope, wanted)
         gzip = self._hub.config.http.gzip and accepts_gzip(scope["headers"])
         form = self._form(wanted, gzip)
@@ -132,26 +127,14 @@ class StreamRoute:
         return form
 
 
-def read_wanted(scope: Scope) -> Wanted:
+def wanted_of(scope: Scope) -> Wanted:
     """What a request asks for.
 
     Raises:
         HandshakeError, CommandError: 400: there are no such rooms or places.
     """
-    pairs = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-    rooms = [clean_room(value) for name, value in pairs if name == "room"]
-    if not 0 < len(rooms) <= MOST_ROOMS or len(set(rooms)) < len(rooms) or not all(rooms):
-        raise HandshakeError(400, f"a stream has 1 to {MOST_ROOMS} rooms: ?room=a&room=b, each once")
-    query = dict(pairs)
-    history = query.get("history", "0")
-    if not (history.isascii() and history.isdigit() and len(history) <= 4 and int(history) <= MOST_HISTORY):
-        raise HandshakeError(400, f"history is a number of events, 0 to {MOST_HISTORY}")
-    places = b"".join(values_of(scope["headers"], b"last-event-id")).decode("latin-1") or query.get("since", "")
-    try:
-        since = parse_places(places, len(rooms))
-    except ValueError as error:
-        raise HandshakeError(400, f"Last-Event-ID or since: {error}") from None
-    return Wanted(rooms, since, int(history), query.get("username"))
+    place = b"".join(values_of(scope["headers"], b"last-event-id")).decode("latin-1")
+    return read_wanted(scope.get("query_string", b""), place)[0]
 
 
 async def _walk(steps: Steps) -> None:

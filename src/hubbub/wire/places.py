@@ -12,6 +12,8 @@ from typing import Final
 from hubbub.wire.messages import Since
 
 NONE: Final = "-"
+MOST_ROOMS: Final = 32
+"""In which one request may listen."""
 LONGEST_EPOCH: Final = 64
 MOST_DIGITS: Final = 18
 
