@@ -290,6 +290,12 @@ def test_long_answers_are_compressed_for_those_who_can_read_it(one: httpx.Client
     assert packed.json() == unpacked.json()
 
 
+def test_where_compression_is_off_nothing_is_compressed(servers: Servers, tls: ssl.SSLContext) -> None:
+    document = httpx.get(f"{servers(FAST, '--no-gzip').http}/openapi.json", trust_env=False, verify=tls)
+    assert document.request.headers["accept-encoding"].startswith("gzip")
+    assert (document.status_code, document.headers.get("content-encoding")) == (200, None)
+
+
 def test_the_head_alone_can_be_asked_for(api: httpx.Client, room: str) -> None:
     whole, head = (api.request(method, at(room, "messages")) for method in ("GET", "HEAD"))
     assert (head.status_code, head.content) == (200, b"")

@@ -18,7 +18,7 @@ from hubbub.codes import INTERNAL, UNAVAILABLE
 from hubbub.errors import BrokerError, CommandError, HandshakeError
 from hubbub.hub.dispatch import RETRY_MS
 from hubbub.hub.identity import ANONYMOUS, CHALLENGE
-from hubbub.transports.answers import JSON, PROBLEM, Headers, cross_origin, problem
+from hubbub.transports.answers import JSON, PROBLEM, Headers, accepts_gzip, cross_origin, problem
 from hubbub.transports.api_operation import Answer, Api, Operation, Refusal, Request, query_of, refusal_of
 from hubbub.transports.asgi import Message, Receive, Send
 from hubbub.wire.messages import Error
@@ -43,6 +43,7 @@ class ApiRoute(BaseRoute):
     def __init__(self, api: Api, operations: Iterable[Operation], *, alone: bool = False) -> None:
         self._api = api
         self._alone = alone
+        self._gzip = api.hub.config.http.gzip
         self._paths: dict[tuple[str, ...], dict[str, Operation]] = {}
         for operation in operations:
             template = tuple(operation.path.split("/")[1:])
@@ -82,14 +83,14 @@ class ApiRoute(BaseRoute):
                 raise HandshakeError(404, "there is no such path")
             if scope["method"] == "OPTIONS":
                 self._api.gate.origins.check(scope["headers"], cookie=True)
-                await _respond(scope, send, 204, Answer(), headers)
+                await self._respond(scope, send, 204, Answer(), headers)
                 return
             operation = methods.get("GET" if scope["method"] == "HEAD" else scope["method"])
             if operation is None:
                 raise HandshakeError(405, f"the methods of this path are {allowed.decode()}", ((b"allow", allowed),))
             answer = await self._answer(operation, scope, receive)
             status = 204 if answer.body is None else 200
-            await _respond(scope, send, status, answer, headers, tagged=operation.tagged)
+            await self._respond(scope, send, status, answer, headers, tagged=operation.tagged)
         except BrokerError:
             unavailable = CommandError(UNAVAILABLE, "The other nodes cannot be asked now", RETRY_MS)
             await self._refuse(scope, send, unavailable, headers)
@@ -140,7 +141,31 @@ class ApiRoute(BaseRoute):
             self._api.hub.counters.handshakes_refused += 1
             log.info("a request was refused: status=%d reason=%r", refusal.status, refusal.reason)
         answer = Answer(msgspec.json.encode(problem(refusal, **more)), PROBLEM.decode(), refusal.headers)
-        await _respond(scope, send, refusal.status, answer, headers)
+        await self._respond(scope, send, refusal.status, answer, headers)
+
+    async def _respond(
+        self, scope: Scope, send: Send, status: int, answer: Answer, headers: Headers, *, tagged: bool = False
+    ) -> None:
+        """Answers, compressed where that is worth it, or with nothing where the client has it already."""
+        body = answer.body
+        content = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
+        lines = {**dict(headers), **dict(answer.headers), b"x-content-type-options": b"nosniff"}
+        if tagged and content:
+            lines[b"etag"] = b'W/"%b"' % blake2b(content, digest_size=12).hexdigest().encode()
+            lines[b"cache-control"] = b"private, no-cache"
+            lines[b"vary"] = VARY
+            if _knows(scope, lines[b"etag"]):
+                status, content = 304, b""
+        if content:
+            lines[b"content-type"] = answer.kind.encode() or JSON
+            lines[b"vary"] = VARY
+            if self._gzip and len(content) > LEAST_GZIPPED and accepts_gzip(scope["headers"]):
+                content = gzip.compress(content, GZIP_LEVEL, mtime=0)
+                lines[b"content-encoding"] = b"gzip"
+            lines[b"content-length"] = b"%d" % len(content)
+        headers = list(lines.items())
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
 
 
 def is_json(kinds: Sequence[bytes]) -> bool:
@@ -182,42 +207,8 @@ async def _read_body(receive: Receive, longest: int) -> bytes:
             return b"".join(parts)
 
 
-async def _respond(
-    scope: Scope, send: Send, status: int, answer: Answer, headers: Headers, *, tagged: bool = False
-) -> None:
-    """Answers, compressed where that is worth it, or with nothing where the client has it already."""
-    body = answer.body
-    content = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
-    lines = {**dict(headers), **dict(answer.headers), b"x-content-type-options": b"nosniff"}
-    if tagged and content:
-        lines[b"etag"] = b'W/"%b"' % blake2b(content, digest_size=12).hexdigest().encode()
-        lines[b"cache-control"] = b"private, no-cache"
-        lines[b"vary"] = VARY
-        if _knows(scope, lines[b"etag"]):
-            status, content = 304, b""
-    if content:
-        lines[b"content-type"] = answer.kind.encode() or JSON
-        lines[b"vary"] = VARY
-        if len(content) > LEAST_GZIPPED and _takes_gzip(scope):
-            content = gzip.compress(content, GZIP_LEVEL, mtime=0)
-            lines[b"content-encoding"] = b"gzip"
-        lines[b"content-length"] = b"%d" % len(content)
-    headers = list(lines.items())
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
-
-
 def _knows(scope: Scope, tag: bytes) -> bool:
     """RFC 9110, section 13.1.2: weak comparison with a list, or `*`."""
     given = b",".join(values_of(scope["headers"], b"if-none-match"))
     known = [entry.strip().removeprefix(b"W/") for entry in given.split(b",")]
     return b"*" in known or tag.removeprefix(b"W/") in known
-
-
-def _takes_gzip(scope: Scope) -> bool:
-    for value in values_of(scope["headers"], b"accept-encoding"):
-        for entry in value.lower().split(b","):
-            coding, _, weight = entry.replace(b" ", b"").partition(b";")
-            if coding in (b"gzip", b"*") and weight not in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000"):
-                return True
-    return False
