@@ -23,6 +23,7 @@ BEARER = f"Authorization: Bearer {KEY}"
 SETTINGS = Path(__file__).with_name("schemathesis.toml")
 SECONDS = 110
 EXAMPLES = 4
+LISTENING = ("/sse", "/stream", "/poll")
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +52,50 @@ def test_no_operation_has_the_name_of_another(document: Any) -> None:
 @pytest.mark.timeout(SECONDS + 10)
 def test_every_answer_is_one_that_the_document_promises(chat: Server, tmp_path: Path) -> None:
     program = [sys.executable, "-m", "schemathesis.cli", "--no-color", "--config-file", str(SETTINGS), "run"]
-    others = ("/openapi.json", "/asyncapi.json")  # large, and looked at by the tests around
+    # The first two are large, the others wait; the tests around look at all of them.
+    others = ("/openapi.json", "/asyncapi.json", *LISTENING)
     passed_over = [option for path in others for option in ("--exclude-path", path)]
     bounds = ["--generation-deterministic", "--max-examples", str(EXAMPLES), "--phases", "coverage,fuzzing"]
     asked = [f"{chat.http}/openapi.json", "-H", BEARER, *bounds, *passed_over]
     done = subprocess.run([*program, *asked], cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS)
     assert (done.returncode, "No issues found" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+def refused(chat: Server, path: str, query: dict[str, Any]) -> bool:
+    """Whether a request makes no sense to the server; what makes some is not waited for."""
+    with httpx.stream("GET", f"{chat.http}{path}", params=query, trust_env=False) as answer:
+        assert answer.status_code in (200, 400)
+        return answer.status_code == 400
+
+
+@pytest.mark.parametrize("path", LISTENING)
+def test_to_listen_takes_what_the_document_says_and_no_more(chat: Server, document: Any, path: str) -> None:
+    described = document["paths"][path]["get"]["parameters"]
+    schemas = {each["name"]: each["schema"] for each in described}
+    assert [each["name"] for each in described if each.get("required")] == ["room"]
+    assert refused(chat, path, {})
+    rooms = [f"room {number}" for number in range(schemas["room"]["maxItems"] + 1)]
+    assert (refused(chat, path, {"room": rooms}), refused(chat, path, {"room": rooms[1:]})) == (True, False)
+    for name in schemas.keys() & {"history", "timeout"}:
+        most = schemas[name]["maximum"]
+        assert refused(chat, path, {"room": "a", name: most + 1}), name
+        assert not refused(chat, path, {"room": "a", name: most}), name
+
+
+@pytest.mark.parametrize("path", LISTENING)
+def test_to_listen_is_answered_as_the_document_says(chat: Server, document: Any, path: str) -> None:
+    answers = document["paths"][path]["get"]["responses"]["200"]["content"]
+    with httpx.stream("GET", f"{chat.http}{path}", params={"room": "a"}, trust_env=False) as answer:
+        assert [answer.headers["content-type"]] == list(answers)
+
+
+def test_a_poll_s_answer_has_the_fields_of_the_document(chat: Server, document: Any) -> None:
+    described = document["components"]["schemas"]["Polled"]
+    answer = httpx.get(f"{chat.http}/poll", params={"room": "a"}, trust_env=False).json()
+    assert sorted(answer) == sorted(described["required"])
+    asked = {"room": "a", "username": "ada", "session": ""}
+    answer = httpx.get(f"{chat.http}/poll", params=asked, trust_env=False).json()
+    assert answer.keys() == described["properties"].keys()
 
 
 # AsyncAPI

@@ -166,14 +166,13 @@ Body = type[msgspec.Struct] | OneCommand | AnyCommand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One method of one path.
+class Described:
+    """One method of one path, as the document has it.
 
     Attributes:
         name: its `operationId`.
         path: with `{names}` for the parts that vary.
         summary: one sentence.
-        carry_out: answers a request.
         query: its parameters.
         body: what a body has to be; None for no body.
         answer: what its JSON is; None where there is none.
@@ -192,7 +191,6 @@ class Operation:
     method: str
     path: str
     summary: str
-    carry_out: Callable[[Api, Request], Awaitable[Answer]]
     query: type[Query] = Query
     body: Body | None = None
     answer: type[msgspec.Struct] | None = None
@@ -206,6 +204,17 @@ class Operation:
     public: bool = False
     text: str = ""
     hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation(Described):
+    """The same with what carries it out.
+
+    Attributes:
+        carry_out: answers a request.
+    """
+
+    carry_out: Callable[[Api, Request], Awaitable[Answer]]
 
 
 def query_of(scope: Scope, kind: type[Query]) -> Query:

@@ -14,8 +14,9 @@ from hubbub.hub.identity import CHALLENGE
 from hubbub.transports import asyncapi, metrics, openapi
 from hubbub.transports.answers import JSON
 from hubbub.transports.api_admin import ADMIN_OPERATIONS
-from hubbub.transports.api_operation import Answer, Api, Operation, Request
+from hubbub.transports.api_operation import Answer, Api, Described, Operation, Request
 from hubbub.transports.api_rooms import room_operations
+from hubbub.transports.listening import LISTENING
 
 FILES: Final = Path(__file__).parent / "docs_page"
 PAGES: Final = (
@@ -78,7 +79,7 @@ def operations_of(api: Api) -> list[Operation]:
         ),
     ]
     if api.hub.config.server.documents:
-        operations += _documents(operations)
+        operations += _documents([*operations, *LISTENING])
         operations += [_page(path, file, kind) for path, file, kind in PAGES]
     return operations
 
@@ -88,7 +89,7 @@ async def read_metrics(api: Api, request: Request) -> Answer:
     return Answer(metrics.render(api.hub, api.version).encode(), metrics.KIND)
 
 
-def _documents(described: list[Operation]) -> list[Operation]:
+def _documents(described: list[Described]) -> list[Operation]:
     """The documents that describe all of it, themselves among it."""
 
     async def read_openapi(api: Api, request: Request) -> Answer:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from hubbub.transports.answers import JSON
-from hubbub.transports.api_operation import IDEMPOTENCY_KEY, ROOM_NAME, AnyCommand, OneCommand, Operation, Query
+from hubbub.transports.api_operation import IDEMPOTENCY_KEY, ROOM_NAME, AnyCommand, Described, OneCommand, Query
 from hubbub.transports.schemas import REFERENCE, Schema, body_of, schemas_of
 from hubbub.wire.messages import Command
 
@@ -49,7 +49,7 @@ class Problem(msgspec.Struct, rename="camel"):
     epoch: str | UnsetType = UNSET
 
 
-def describe(operations: Iterable[Operation], version: str, root: str) -> Schema:
+def describe(operations: Iterable[Described], version: str, root: str) -> Schema:
     """The document.
 
     Args:
@@ -60,7 +60,7 @@ def describe(operations: Iterable[Operation], version: str, root: str) -> Schema
     paths: dict[str, Schema] = {}
     for operation in shown:
         path = paths.setdefault(operation.path, {})
-        path[operation.method.lower()] = _Described(operation, names, components).render()
+        path[operation.method.lower()] = _Rendering(operation, names, components).render()
         if "{room}" in operation.path:
             path["parameters"] = [ROOM]
     used = {REFERENCE.format(name=name) for name in components}
@@ -69,8 +69,8 @@ def describe(operations: Iterable[Operation], version: str, root: str) -> Schema
         "info": {
             "title": "Hubbub",
             "version": version,
-            "description": "Rooms over plain HTTP: what can be said and asked without a connection. Streams of events"
-            " and WebSockets are in `asyncapi.json`.",
+            "description": "Rooms over plain HTTP: what can be said and asked without a connection, and how to listen."
+            " What goes over WebSockets is in `asyncapi.json`.",
         },
         "servers": [{"url": root or "/"}],
         "paths": paths,
@@ -87,7 +87,7 @@ def describe(operations: Iterable[Operation], version: str, root: str) -> Schema
     }
 
 
-def _types_of(operations: Iterable[Operation]) -> list[type[Any]]:
+def _types_of(operations: Iterable[Described]) -> list[type[Any]]:
     types: list[type[Any]] = [Problem]
     for operation in operations:
         types += [kind for kind in (operation.answer, operation.query) if kind is not None and kind is not Query]
@@ -103,10 +103,10 @@ def _types_of(operations: Iterable[Operation]) -> list[type[Any]]:
     return types
 
 
-class _Described:
-    """One operation as the document has it."""
+class _Rendering:
+    """One operation on its way into the document."""
 
-    def __init__(self, operation: Operation, names: dict[type[Any], str], components: dict[str, Schema]) -> None:
+    def __init__(self, operation: Described, names: dict[type[Any], str], components: dict[str, Schema]) -> None:
         self._operation = operation
         self._names = names
         self._components = components
@@ -137,9 +137,12 @@ class _Described:
         operation = self._operation
         parameters: list[Schema] = []
         if operation.query is not Query:
-            for name, schema in self._components[self._names[operation.query]]["properties"].items():
+            schema_of_query = self._components[self._names[operation.query]]
+            for name, schema in schema_of_query["properties"].items():
                 plain = {key: value for key, value in schema.items() if key != "description"}
-                parameter = {"name": name, "in": "query", "schema": plain}
+                parameter: Schema = {"name": name, "in": "query", "schema": plain}
+                if name in schema_of_query.get("required", ()):
+                    parameter["required"] = True
                 parameters.append(
                     parameter | ({"description": schema["description"]} if "description" in schema else {})
                 )
