@@ -1,6 +1,10 @@
-"""Streams in curl, as somebody looks at them in a terminal."""
+"""Streams and polls in curl, as somebody looks at them in a terminal."""
 
+import json
+import os
+import re
 import shutil
+import signal
 import subprocess
 from uuid import uuid4
 
@@ -8,7 +12,7 @@ import pytest
 
 from tests.conftest import Servers
 from tests.support.chatter import chatting
-from tests.support.server import FAST
+from tests.support.server import FAST, ROOT
 
 
 @pytest.mark.parametrize("options", [("-N",), ("-N", "--compressed"), ("-N", "--http1.0")], ids=" ".join)
@@ -29,3 +33,25 @@ def test_each_event_is_shown_as_it_comes(servers: Servers, options: tuple[str, .
             while line not in (read := shown.stdout.readline()):
                 assert read, "curl has ended"
         shown.kill()
+
+
+def test_the_loop_of_the_documentation_gets_everything_once(servers: Servers) -> None:
+    found = re.search("```sh\n(.*?)```", (ROOT / "docs/api.md").read_text(), re.DOTALL)
+    assert found is not None
+    server, room = servers(FAST, "--rate-limit", "0"), f"room-{uuid4()}"
+    loop = found[1].replace("http://127.0.0.1:8080", server.http).replace("room=lobby", f"room={room}")
+    command = ["sh", "-c", loop]
+    with (
+        chatting(f"{server.ws}/ws") as ada,
+        subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as polling,
+    ):
+        assert polling.stdout is not None
+        ada.join(room, "ada")
+        texts = [f'{number} "since":"' for number in range(5)]
+        read = list[str]()
+        for text in texts:
+            ada.ask(type="message", text=text)
+            while text not in read:
+                read += [event["text"] for event in json.loads(polling.stdout.readline())["events"]]
+        os.killpg(polling.pid, signal.SIGKILL)  # and its curl
+    assert read == texts
