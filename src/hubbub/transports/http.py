@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hubbub.config import Config
 from hubbub.hub.counters import Counters
-from hubbub.transports.loop import NOBODY, READ_BUFFER_BYTES, TAKEOVER, Shared, linger, shared_by
+from hubbub.transports.loop import NOBODY, READ_BUFFER_BYTES, TAKEOVER, Shared, Unread, linger, shared_by
 from hubbub.wire.handshake import encode_refusal
 
 LINGER_SECONDS: Final = 2.0
@@ -36,15 +36,21 @@ class Taken:
         connections: what ends when the server stops; whoever takes over puts itself in, and has a `shutdown()`.
     """
 
-    __slots__ = ("_serve", "_shared", "connections", "socket")
+    __slots__ = ("_serve", "_shared", "_stall_seconds", "connections", "socket")
 
     def __init__(
-        self, socket: asyncio.Transport, connections: set[Any], shared: Shared, serve: Callable[[], HttpProtocol]
+        self,
+        socket: asyncio.Transport,
+        connections: set[Any],
+        shared: Shared,
+        serve: Callable[[], HttpProtocol],
+        stall_seconds: float,
     ) -> None:
         self.socket = socket
         self.connections = connections
         self._shared = shared
         self._serve = serve
+        self._stall_seconds = stall_seconds
 
     def give_back(self, early: bytes = b"") -> None:
         """The response is written: the connection waits for its next request.
@@ -53,6 +59,11 @@ class Taken:
             early: what has come of that already.
         """
         KeptAlive(self, self._shared, early)
+
+    def close(self) -> None:
+        """Nothing more is written."""
+        self.socket.close()
+        Unread(self.socket, self._shared, self._stall_seconds)
 
     def serve(self, data: bytes) -> None:
         """The next request has begun with these bytes."""
@@ -116,11 +127,11 @@ class KeptAlive(asyncio.BufferedProtocol):
     def expire(self) -> None:
         """No request has come; a client that has just begun one knows that it was not heard."""
         if not self._data:
-            self._taken.socket.close()
+            self._taken.close()
 
     def shutdown(self) -> None:
         """uvicorn stops."""
-        self._taken.socket.close()
+        self._taken.close()
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -144,6 +155,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._in_head = True
         self._unanswered: list[Any] = []
+        self._unread: Unread | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -151,6 +163,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._clear_deadline()
+        self._forget_unread()
         for cycle in self._unanswered:  # uvicorn tells the last one alone; one that is not told may wait for ever
             cycle.disconnected = True
             cycle.waiting_for_100_continue = False  # nothing can be written behind a refusal
@@ -231,6 +244,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle is not before:  # else it is a request for a WebSocket
             self._set_deadline(self.settings.server.body_seconds)
+            if not self.flow.write_paused:  # who asks for more may have read, though more than before waits now
+                self._forget_unread()
             self._unanswered = [cycle for cycle in self._unanswered if not cycle.response_complete]
             self._unanswered.append(self.cycle)
 
@@ -285,6 +300,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._clear_deadline()
+        self._forget_unread()
         protocol = self.ws_protocol_class(  # type: ignore[call-arg, misc]
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
@@ -296,6 +312,27 @@ class HttpProtocol(HttpToolsProtocol):
             super().handle_websocket_upgrade()
         # The parser and its callbacks refer to each other; 15,000 of these would wait for the collector.
         self.parser = None  # type: ignore[assignment]
+
+    # What is not read
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._look_at_unread()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size():
+            self._look_at_unread()
+
+    def _look_at_unread(self) -> None:
+        """Has a connection ended whose peer reads nothing of its answers: it is counted nowhere else."""
+        self._forget_unread()
+        self._unread = Unread(self.transport, self._shared, self.settings.limits.stall_seconds)
+
+    def _forget_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.discard()
+            self._unread = None
 
     # Takeover
 
@@ -312,13 +349,15 @@ class HttpProtocol(HttpToolsProtocol):
             return None
         cycle.response_started = cycle.response_complete = True
         self._clear_deadline()
+        self._forget_unread()
         self._unanswered.clear()
         self.connections.discard(self)
         self.parser = None  # type: ignore[assignment]  # as above: the collector is not waited for
         self.scope.pop("extensions")
         self.transport.set_protocol(NOBODY)
         serve = partial(type(self), self.config, self.server_state, self.app_state)  # without this one, which has ended
-        return Taken(self.transport, self.connections, self._shared, serve)
+        seconds = self.settings.limits.stall_seconds
+        return Taken(self.transport, self.connections, self._shared, serve, seconds)
 
     # Deadlines
 

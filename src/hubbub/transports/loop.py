@@ -148,6 +148,42 @@ class LingeringTls(Lingering):
             self._slot = self._shared.put(self, SILENT_SECONDS)
 
 
+class Unread:
+    """Ends a connection whose peer takes nothing of what was written to it; looked at as often as it may take so long.
+
+    One that is closed before that is written stays open until it is, for ever if the peer likes.
+    """
+
+    __slots__ = ("_left", "_seconds", "_shared", "_slot", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, shared: Shared, seconds: float) -> None:
+        self._transport = transport
+        self._shared = shared
+        self._seconds = seconds
+        self._slot = -1
+        self.begin()
+
+    def begin(self) -> None:
+        """The time begins anew, if anything waits to be read."""
+        self.discard()
+        self._left = self._transport.get_write_buffer_size()
+        if self._left:
+            self._slot = self._shared.put(self, self._seconds)
+
+    def discard(self) -> None:
+        """It is not looked at any more."""
+        if self._slot >= 0:
+            self._shared.discard(self, self._slot)
+            self._slot = -1
+
+    def expire(self) -> None:
+        self._slot = -1
+        if self._transport.get_write_buffer_size() >= self._left:
+            self._transport.abort()
+        else:
+            self.begin()
+
+
 def linger(transport: asyncio.Transport, shared: Shared, seconds: float) -> None:
     """Ends our side of a connection so that what was written last arrives; the transport's protocol is done with."""
     if transport.is_closing():

@@ -42,7 +42,7 @@ class Waiting:
         asked.begin(Visitor(ANONYMOUS, "", None, ()), PollEndpoint(announced=False), request)
         shared = shared_by(asyncio.get_running_loop())
         self.connections: set[Any] = set()
-        taken = Taken(self.socket, self.connections, shared, _nobody)
+        taken = Taken(self.socket, self.connections, shared, _nobody, 60.0)
         self.poll = WaitingPoll(asked, taken, shared, poll_codec((), False, False), 25)
 
     def say(self) -> None:
