@@ -114,7 +114,7 @@ class Entrance:
         reached = entries[-1].seq if entries else head
         if entries and self.connection.stalled:  # it does not read: what it missed follows as soon as it does
             entries, reached = [], entries[0].seq - 1
-        self.reply(member, entries, reached)
+        reached = self.reply(member, entries, reached)
         try:
             if self.acked is not None and self.may_read:
                 yield from self._redeliver(self.acked, entries[0].seq - 1 if entries else reached)
@@ -163,9 +163,10 @@ class Entrance:
             portion = yield partial(self.broker.read, self.room.name, after, MOST_EVENTS, MOST_BYTES)
         return out(self.room, portion)
 
-    def reply(self, member: Member, entries: Sequence[Entry] = (), reached: int | None = None) -> None:
-        """Sends `room_info`, the answer to the command if there is one."""
+    def reply(self, member: Member, entries: Sequence[Entry] = (), reached: int | None = None) -> int:
+        """Sends `room_info`, the answer to the command if there is one; returns up to where the client has all."""
         room, connection, command = self.room, self.connection, self.command
+        reached = room.head if reached is None else reached
         connection._hub.counters.events_replayed += len(entries)
         members, truncated = room.shown_to(member) if self.may_see else ([], True)
         info = RoomInfo(
@@ -173,7 +174,7 @@ class Entrance:
             members,
             room.count,
             room.epoch,
-            room.head if reached is None else reached,
+            reached,
             room.head,
             self.recovered,
             messages(room, entries),
@@ -184,6 +185,7 @@ class Entrance:
         if command is not None:
             info.id, command.id = command.id, UNSET
         connection.send(info)
+        return reached
 
     def _ask(self, verb: str) -> Steps:
         """Whether something is allowed here."""

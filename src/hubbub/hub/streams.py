@@ -26,13 +26,15 @@ class StreamEntrance(Entrance):
 
     __slots__ = ()
 
-    def reply(self, member: Member, entries: Sequence[Entry] = (), reached: int | None = None) -> None:
+    def reply(self, member: Member, entries: Sequence[Entry] = (), reached: int | None = None) -> int:
         """Sends `room_info` with the seq at which the stream begins, and then what is behind it."""
-        room = self.room
-        super().reply(member, (), entries[0].seq - 1 if entries else reached)
-        self.connection._hub.counters.events_replayed += len(entries)
-        if entries:
-            self.connection.transport.deliver(Batch([room.item(entry.seq, entry.payload) for entry in entries]))
+        room, connection = self.room, self.connection
+        begin = super().reply(member, (), entries[0].seq - 1 if entries else reached)
+        if not entries or connection.stalled:  # by this `room_info`: what was missed follows as soon as it is read
+            return begin
+        connection._hub.counters.events_replayed += len(entries)
+        connection.transport.deliver(Batch([room.item(entry.seq, entry.payload) for entry in entries]))
+        return entries[-1].seq
 
 
 class Wanted(NamedTuple):

@@ -124,6 +124,39 @@ def test_a_slow_reader_gets_the_rest_from_the_log(bench: Bench) -> None:
     assert heard(stream)[2:4] == ["one", "two"]
 
 
+class FullTransport(RecordingTransport):
+    """Has so much to write already that `room_info` is what is too much; drops what is delivered then, as real ones do.
+
+    Attributes:
+        stream: its connection.
+    """
+
+    stream: Connection
+
+    def send(self, item: Any) -> None:
+        super().send(item)
+        if self.events[-1]["type"] == "room_info":
+            self.stream._hub.writing_paused(self.stream)
+
+    def deliver(self, batch: Any) -> None:
+        if not self.stream.stalled:
+            super().deliver(batch)
+
+
+def test_what_it_missed_follows_where_the_beginning_was_as_much_as_may_wait(bench: Bench) -> None:
+    bench.join("a", "ada")
+    said(bench, "a", "one", "two")
+    transport = FullTransport()
+    endpoint = StreamEndpoint(bench.hub, "/sse", Wanted(["a"], [Since("epoch", 0)]))
+    stream = transport.stream = bench.hub.open(endpoint, transport, None)
+    bench.hub.opened(stream)
+    bench.runtime.settle()
+    assert [event["type"] for event in transport.events] == ["connected", "room_info"]
+    bench.hub.writing_resumed(stream)
+    bench.runtime.settle()
+    assert [event["text"] for event in transport.events if "text" in event] == ["one", "two"]
+
+
 # Who it is
 
 
