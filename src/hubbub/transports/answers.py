@@ -29,13 +29,13 @@ def problem(error: HandshakeError, **more: Any) -> dict[str, Any]:
 
 
 def accepts_gzip(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a client takes gzip (RFC 9110, section 12.5.3); what it thinks of `*` does not matter."""
-    for name, value in headers:
-        for coding in value.lower().split(b",") if name == b"accept-encoding" else ():
-            kind, _, weight = coding.replace(b" ", b"").partition(b";q=")
-            if kind == b"gzip" and (not weight or weight.strip(b"0.")):
-                return True
-    return False
+    """Whether a client takes gzip (RFC 9110, section 12.5.3): what is said of it counts before what is said of `*`."""
+    said: dict[bytes, bool] = {}
+    for value in values_of(headers, b"accept-encoding"):
+        for coding in value.lower().split(b","):
+            kind, _, weight = coding.replace(b" ", b"").replace(b"\t", b"").partition(b";q=")
+            said[kind] = not weight or bool(weight.strip(b"0."))
+    return said.get(b"gzip", said.get(b"*", False))
 
 
 def cross_origin(origins: Origins, scope: Scope, methods: bytes) -> Headers:

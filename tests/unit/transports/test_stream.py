@@ -215,6 +215,8 @@ def test_what_makes_no_sense_is_refused(query: str) -> None:
         ("gzip;q=0", False),
         ("gzip; q=0.000", False),
         ("x-gzip", False),
+        ("*", True),
+        ("*, gzip;q=0", False),
         ("", False),
     ],
 )
