@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 
+from hubbub import codes
 from hubbub.auth.gate import Scope
 from hubbub.auth.headers import values_of
 from hubbub.auth.origin import Origins
@@ -18,13 +19,25 @@ JSON: Final = b"application/json"
 PROBLEM: Final = b"application/problem+json"
 PREFLIGHT_SECONDS: Final = 600
 ALLOWED_HEADERS: Final = b"authorization, content-type, idempotency-key, if-none-match, last-event-id"
-_STATUSES: Final = frozenset(HTTPStatus)
+_KNOWN: Final = frozenset(HTTPStatus)
+STATUSES: Final[Mapping[str, int]] = {
+    codes.FORBIDDEN: 403,
+    codes.INVALID_TOKEN: 401,
+    codes.NOT_IN_ROOM: 404,
+    codes.TOO_MANY_ROOMS: 409,
+    codes.CLOSED: 409,
+    codes.MESSAGE_ID_CONFLICT: 409,
+    codes.RATE_LIMITED: 429,
+    codes.INTERNAL: 500,
+    codes.UNAVAILABLE: 503,
+}
+"""What a refusal of a command is over HTTP; any other, an application's own too, is 400."""
 Headers = list[tuple[bytes, bytes]]
 
 
 def problem(error: HandshakeError, **more: Any) -> dict[str, Any]:
     """Why a request is refused, as a body of the kind PROBLEM."""
-    phrase = HTTPStatus(error.status).phrase if error.status in _STATUSES else "Refused"
+    phrase = HTTPStatus(error.status).phrase if error.status in _KNOWN else "Refused"
     return {"title": phrase, "status": error.status, "detail": error.reason, **more}
 
 

@@ -19,7 +19,7 @@ from hubbub.errors import CommandError, HandshakeError
 from hubbub.hub.calls import Calls, Reply
 from hubbub.hub.hub import Hub
 from hubbub.hub.limits import clean_room
-from hubbub.transports.answers import Headers
+from hubbub.transports.answers import STATUSES, Headers
 from hubbub.wire.messages import LONGEST_ID, Command, Error
 
 IDEMPOTENCY_KEY: Final = rf'("[!#-~]{{1,{LONGEST_ID}}}"|[!#-~]{{1,{LONGEST_ID}}})'
@@ -29,20 +29,6 @@ _SPACE: Final = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u202
 _NONE: Final = r"\u0000-\u001f\u007f-\u009f\u2028\u2029*{}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 ROOM_NAME: Final = rf"^[{_SPACE}]*[^{_NONE}{_SPACE}]([^{_NONE}]*[^{_NONE}{_SPACE}])?[{_SPACE}]*$"
 """What a room's name looks like, as far as it counts: with white space at its ends."""
-STATUSES: Final[Mapping[str, int]] = {
-    codes.FORBIDDEN: 403,
-    codes.INVALID_TOKEN: 401,
-    codes.NOT_IN_ROOM: 404,
-    codes.TOO_MANY_ROOMS: 409,
-    codes.CLOSED: 409,
-    codes.MESSAGE_ID_CONFLICT: 409,
-    codes.RATE_LIMITED: 429,
-    codes.INTERNAL: 500,
-    codes.UNAVAILABLE: 503,
-}
-"""What a refusal of a command is over HTTP; any other, an application's own too, is 400."""
-
-
 S = TypeVar("S", bound=msgspec.Struct)
 
 

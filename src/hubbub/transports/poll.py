@@ -20,11 +20,9 @@ import msgspec
 from hubbub.auth.gate import Gate, Scope, Visitor
 from hubbub.codes import (
     CLOSED,
-    FORBIDDEN,
     INTERNAL,
     NORMAL,
     POLICY_VIOLATION,
-    RATE_LIMITED,
     REPLACED,
     SERVICE_RESTART,
     TRY_AGAIN_LATER,
@@ -38,7 +36,7 @@ from hubbub.hub.hub import Hub
 from hubbub.hub.identity import REFUSED_TOKEN
 from hubbub.hub.polls import Answer, Query, Spot
 from hubbub.hub.steps import Walk
-from hubbub.transports.answers import JSON, PROBLEM, Headers, accepts_gzip, cross_origin, problem, respond
+from hubbub.transports.answers import JSON, PROBLEM, STATUSES, Headers, accepts_gzip, cross_origin, problem, respond
 from hubbub.transports.asgi import Receive, Send
 from hubbub.transports.listening import POLL_PATH, read_seconds, read_wanted
 from hubbub.transports.loop import TAKEOVER, Shared, linger, shared_by
@@ -147,7 +145,7 @@ def poll_codec(cross: tuple[tuple[bytes, bytes], ...], gzip: bool, close: bool) 
     return PollCodec(cross, gzip=gzip, close=close)
 
 
-_STATUSES: Final = {FORBIDDEN: 403, RATE_LIMITED: 429, UNAVAILABLE: 503, CLOSED: 503}
+_STATUSES: Final = {**STATUSES, CLOSED: 503}  # it is the poll's own connection that has been ended meanwhile
 _ENDS: Final[dict[int, tuple[int, str, tuple[tuple[bytes, bytes], ...]]]] = {
     UNAUTHENTICATED: (401, "", REFUSED_TOKEN),
     POLICY_VIOLATION: (429, "", RETRY_LATER),

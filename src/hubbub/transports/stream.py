@@ -12,14 +12,14 @@ from weakref import WeakValueDictionary
 
 from hubbub.auth.gate import Gate, Scope
 from hubbub.auth.headers import values_of
-from hubbub.codes import FORBIDDEN, POLICY_VIOLATION, REMOVED, REPLACED, SERVICE_RESTART, TRY_AGAIN_LATER
+from hubbub.codes import POLICY_VIOLATION, REMOVED, REPLACED, SERVICE_RESTART, TRY_AGAIN_LATER
 from hubbub.errors import CommandError, HandshakeError
 from hubbub.hub.connection import GONE, Connection
 from hubbub.hub.dispatch import Hooks, report
 from hubbub.hub.hub import Hub
 from hubbub.hub.steps import Steps, Walk
 from hubbub.hub.streams import StreamEndpoint, Wanted
-from hubbub.transports.answers import PROBLEM, Headers, accepts_gzip, cross_origin, problem, respond
+from hubbub.transports.answers import PROBLEM, STATUSES, Headers, accepts_gzip, cross_origin, problem, respond
 from hubbub.transports.asgi import AsgiTransport, Message, Receive, Send, session_of
 from hubbub.transports.frames import MOST_TIMES_BUFFERED
 from hubbub.transports.listening import LINES_PATH, read_wanted
@@ -64,8 +64,8 @@ class StreamRoute:
         except HandshakeError as error:
             await self._refuse(send, error, cross)
         except CommandError as error:
-            status = 403 if error.code == FORBIDDEN else 400
-            await self._refuse(send, HandshakeError(status, error.message), cross, code=error.code)
+            refused = HandshakeError(STATUSES.get(error.code, 400), error.message)
+            await self._refuse(send, refused, cross, code=error.code)
 
     async def _refuse(self, send: Send, error: HandshakeError, cross: Headers, **more: str) -> None:
         self._hub.counters.handshakes_refused += 1
