@@ -104,6 +104,13 @@ def test_a_stream_that_is_gone_before_all_rooms_were_told_comes_back_to_all(
         assert again.texts(2) == ["two", "two"]
 
 
+def first_held(chatter: Chatter, room: str) -> int:
+    """The seq of the first event that the room's log holds."""
+    chatter.send(type="history", room=room, after=0, limit=200, id="first")
+    messages: list[dict[str, int]] = chatter.until("ok")["messages"]
+    return messages[0]["seq"]
+
+
 def test_what_the_log_holds_no_more_is_said_to_be_missing(server: Server, enter: Connect, history: History) -> None:
     name, ada = f"short-{uuid4()}", enter()
     ada.join(name, "ada")
@@ -111,6 +118,8 @@ def test_what_the_log_holds_no_more_is_said_to_be_missing(server: Server, enter:
         publish(ada, name, "one")
         listener.texts(1)
     publish(ada, name, *map(str, range(30)))
+    while first_held(ada, name) <= 2:  # a file is trimmed behind what is written
+        pass
     with listening(server.http + SSE, name, last_event_id=listener.last_id, history="3") as again:
         assert again.texts(3) == ["27", "28", "29"]
         assert again.infos[name]["recovered"] is False

@@ -11,6 +11,8 @@ from hubbub.errors import ConfigError
 from tests.conftest import Servers
 from tests.support.server import Server
 
+SECONDS = 10
+
 
 @pytest.fixture
 def server(servers: Servers) -> Server:
@@ -62,9 +64,12 @@ def test_a_refusal_is_an_exception(server: Server) -> None:
 
 
 def test_what_cannot_connect_leaves_no_thread(server: Server) -> None:
-    threads = threading.active_count()
+    before = set(threading.enumerate())
     with pytest.raises(Ended), connect(f"{server.ws}/nowhere", transports=["websocket"]):
         pass
     with pytest.raises(ConfigError):
         connect("ftp://localhost")
-    assert threading.active_count() == threads
+    left = set(threading.enumerate()) - before
+    for thread in left:  # whoever is about to end does
+        thread.join(SECONDS)
+    assert not any(thread.is_alive() for thread in left)
