@@ -45,6 +45,7 @@ TEXTS = [
     *("0-0", "9999999999-0", "]]; redis.call('FLUSHALL') --", "%s%n", "\U0001f600"),
 ]
 DEADLINE_SECONDS = 10
+LASTING, LONG_SECONDS = -1, 60
 
 
 @pytest.fixture
@@ -52,9 +53,22 @@ def options(redis_server: RedisServer) -> tuple[str, ...]:
     return ("--broker", redis_server.url, "--redis-prefix", PREFIX, "--rate-limit", "0", "--user-rate", "0")
 
 
+def keys_of_others(redis_server: RedisServer) -> set[bytes]:
+    """What is in Redis and not this server's."""
+    return {key for key in redis_server.ask("KEYS", "*") if not key.startswith(PREFIX.encode())}
+
+
+def stays(redis_server: RedisServer, key: bytes) -> bool:
+    """Whether a key does not run out by itself while the test runs, as other servers' remembered calls do."""
+    seconds: int = redis_server.ask("TTL", key)
+    return seconds == LASTING or seconds > LONG_SECONDS
+
+
 def test_row_41_names_and_texts_are_inert_for_redis(server: Server, redis_server: RedisServer) -> None:
     secret = f"secret:{uuid4().hex}"
     redis_server.ask("SET", secret, "kept")
+    before = {key for key in keys_of_others(redis_server) if stays(redis_server, key)}
+    assert secret.encode() in before
     rooms = [f"{room}{uuid4().hex[:6]}" for room in ROOMS] + ROOMS
     for room in rooms:
         with HonestPeer(server.port) as peer:
@@ -63,6 +77,7 @@ def test_row_41_names_and_texts_are_inert_for_redis(server: Server, redis_server
                 peer.send(command(type="message", room=room, text=text))
                 said = peer.event("message")
                 assert (said["room"], said["text"]) == (room, text.strip())
+    assert keys_of_others(redis_server) >= before
     assert redis_server.ask("GET", secret) == b"kept"
     logs = redis_server.ask("KEYS", f"{PREFIX}*:log")
     assert len(logs) >= len(rooms)
