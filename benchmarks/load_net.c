@@ -319,7 +319,7 @@ static size_t take_events(int index, const uint8_t *bytes, size_t size) {
     for (; at < last && (stop = memmem(at, (size_t)(last - at), end, sse ? 2 : 1)) != NULL; at = stop + (sse ? 2 : 1)) {
         size_t length = (size_t)(stop - at);
         net.frames++;
-        if (begins(at, length, sse ? "event: message\n" : "{\"type\":\"message\"")) on_chat_message(index, at, length);
+        if (begins(at, length, sse ? "data: {\"type\":\"message\"" : "{\"type\":\"message\"")) on_chat_message(index, at, length);
         else if (begins(at, length, sse ? "event: room_info\n" : "{\"type\":\"room_info\"")) on_room_info(index, at, length);
         else if (begins(at, length, sse ? "event: closed\n" : "{\"type\":\"closed\""))
             fail("the server closed stream %d: %.*s", index, (int)length, (const char *)at);

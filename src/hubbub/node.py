@@ -26,6 +26,7 @@ from hubbub.auth.choose import choose_origins, choose_proxies, choose_ways
 from hubbub.auth.gate import Gate
 from hubbub.auth.tickets import Tickets
 from hubbub.brokers import redis_url
+from hubbub.brokers.epoch import new_epoch
 from hubbub.brokers.memory import MemoryBroker
 from hubbub.brokers.sqlite import SqliteBroker
 from hubbub.brokers.sqlite_open import parse_url
@@ -415,7 +416,7 @@ def open_broker(config: Config, runtime: AsyncioRuntime, policies: Policies) -> 
     url = config.server.broker
     if url == "memory://":
         kept = partial(retention, MEMORY_HISTORY)
-        return MemoryBroker(runtime.new_id, kept, config.rooms.max_logs, runtime.unix_ms)
+        return MemoryBroker(new_epoch, kept, config.rooms.max_logs, runtime.unix_ms)
     if url.startswith("sqlite:"):
         path, level = parse_url(url), config.server.synchronous.upper()
         kept = partial(retention, FILE_HISTORY)

@@ -16,7 +16,7 @@ from tests.support.server import FAST, ROOT
 
 
 @pytest.mark.parametrize("options", [("-N",), ("-N", "--compressed"), ("-N", "--http1.0")], ids=" ".join)
-@pytest.mark.parametrize(("path", "line"), [("/sse", b"event: message\n"), ("/stream", b'{"type":"message"')])
+@pytest.mark.parametrize(("path", "line"), [("/sse", b'data: {"type":"message"'), ("/stream", b'{"type":"message"')])
 def test_each_event_is_shown_as_it_comes(servers: Servers, options: tuple[str, ...], path: str, line: bytes) -> None:
     curl = shutil.which("curl")
     if curl is None:

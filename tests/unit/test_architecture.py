@@ -25,6 +25,7 @@ TABLE: dict[str, set[str]] = {
         *("errors", "codes", "config", "wire.messages", "hub.ports"),
         *(
             "brokers.alone",
+            "brokers.epoch",
             "brokers.ring",
             "brokers.sqlite_open",
             "brokers.sqlite_file",

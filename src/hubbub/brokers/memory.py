@@ -49,7 +49,7 @@ class MemoryBroker(Alone):
     """Keeps the last events of each room; every call answers before it returns.
 
     Args:
-        new_id: names each log's epoch.
+        new_epoch: names a log's epoch.
         retention: how much of a room's log is held; asked once in a log's life.
         max_logs: logs kept of rooms that are closed, with 256 MB in all; the one left longest ago goes first, and the
             one left last is kept however large it is.
@@ -58,14 +58,14 @@ class MemoryBroker(Alone):
 
     def __init__(
         self,
-        new_id: Callable[[], str],
+        new_epoch: Callable[[], str],
         retention: Callable[[str], Retention],
         max_logs: int,
         now_ms: Callable[[], int],
     ) -> None:
         super().__init__()
         self.secret = os.urandom(32)
-        self._new_id = new_id
+        self._new_epoch = new_epoch
         self._retention = retention
         self._max_logs = max_logs
         self._now_ms = now_ms
@@ -79,7 +79,7 @@ class MemoryBroker(Alone):
         if log is None:
             log, weight = self._unused.pop(room, (None, 0))
             self._unused_bytes -= weight
-            log = self._used[room] = log or _Log(self._new_id(), self._retention(room))
+            log = self._used[room] = log or _Log(self._new_epoch(), self._retention(room))
         opened(Position(log.epoch, log.ring.head))
 
     def close(self, room: str) -> None:

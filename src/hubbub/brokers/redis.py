@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any, Final
 
 from hubbub.brokers import redis_bus as bus
+from hubbub.brokers.epoch import new_epoch
 from hubbub.brokers.redis_cluster import ClusterRoutes
 from hubbub.brokers.redis_forms import MOST, bounded, decoded, encoded, entries_of, mark_of, room_base
 from hubbub.brokers.redis_link import Call, Link, Script
@@ -299,7 +300,7 @@ class RedisBroker:
         script = self._scripts[name]
         seconds = room.retention.seconds
         ttl = math.ceil(seconds) + DAY_SECONDS if seconds else 0
-        place = (room.epoch.encode(), room.known, link.identity, os.urandom(16).hex().encode(), ttl)
+        place = (room.epoch.encode(), room.known, link.identity, new_epoch().encode(), ttl)
         parts = [b"EVALSHA", script.sha, len(room.keys), *room.keys, *place, *arguments]
 
         def answered(reply: Any) -> None:

@@ -18,6 +18,7 @@ from time import monotonic, sleep
 from typing import Final, TypeVar
 
 from hubbub.brokers.alone import Alone
+from hubbub.brokers.epoch import EPOCH_BYTES, name_epoch
 from hubbub.brokers.ring import NO_REPEATS, Recent, repeatable
 from hubbub.brokers.sqlite_file import RECORD, TRIM_ROWS, Change, Cursor, File, Insert, NewRoom, Stored, Trim
 from hubbub.brokers.sqlite_open import open_file
@@ -272,7 +273,7 @@ class SqliteBroker(Alone):
 
     def _epoch(self, name: str) -> str:
         """Of a room that is not in the file: the same after a restart, so that the place before its first event is."""
-        return blake2b(name.encode(), digest_size=16, key=self.secret, salt=self._life).hexdigest()
+        return name_epoch(blake2b(name.encode(), digest_size=EPOCH_BYTES, key=self.secret, salt=self._life).digest())
 
     def _opened(self, name: str, opened: Answer[Position], room: Room | BrokerError) -> None:
         if isinstance(room, BrokerError):

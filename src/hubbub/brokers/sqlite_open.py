@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from hubbub.brokers.epoch import new_epoch
 from hubbub.errors import BrokerError, ConfigError
 
 APPLICATION_ID: Final = 0x48554242  # "HUBB"
@@ -201,7 +202,8 @@ def _note_crash(writer: sqlite3.Connection, synchronous: str) -> None:
     writer.execute("BEGIN IMMEDIATE")
     renew = (last_boot != boot or not boot) and last_level != "FULL"
     if renew:
-        writer.execute("UPDATE room SET epoch = lower(hex(randomblob(16)))")
+        writer.create_function("new_epoch", 0, new_epoch)
+        writer.execute("UPDATE room SET epoch = new_epoch()")
     verb = "REPLACE" if renew else "INSERT OR IGNORE"
     writer.execute(f"{verb} INTO meta VALUES ('life', ?)", (os.urandom(LIFE_BYTES),))
     writer.execute("REPLACE INTO meta VALUES ('running', ?)", (f"{boot} {synchronous}",))

@@ -21,6 +21,7 @@ GZIP_HEADER: Final = bytes.fromhex("1f8b08000000000000ff")
 """RFC 1952, section 2.3: no name, no time, no operating system."""
 _encode = msgspec.json.Encoder().encode
 _TYPE: Final = b'{"type":"'
+_MESSAGE: Final = b'{"type":"message",'
 _ROOM: Final = b',"room":"'
 _SEQ: Final = b',"seq":'
 _PLACED: Final = (b'{"type":"room_info",', b'{"type":"gap",')
@@ -80,7 +81,11 @@ def type_of(event: bytes) -> bytes:
 
 
 def fields_of(event: bytes) -> bytes:
-    """An event's lines but for its `id:`. JSON has no ends of lines of its own."""
+    """An event's lines but for its `id:`. JSON has no ends of lines of its own, and `message` is what HTML calls an
+    event without a name: most are one, and it costs them bytes (benchmark H2).
+    """
+    if event.startswith(_MESSAGE):
+        return b"data: %b\n" % event
     return b"event: %b\ndata: %b\n" % (type_of(event), event)
 
 

@@ -103,6 +103,13 @@ def test_a_type_cannot_end_its_line(kind: str, dispatched_as: str) -> None:
     assert (event.type, event.last_id, json.loads(event.data)["text"]) == (dispatched_as, "", "hi\r\n\r\n")
 
 
+def test_a_message_has_the_name_that_html_gives_what_has_none() -> None:
+    (event,) = dispatched(RoomEvents(), item(type="message", text="event: news"))
+    assert (event.type, json.loads(event.data)["text"]) == ("message", "event: news")
+    assert fields_of(b'{"type":"message","text":"hi"}') == b'data: {"type":"message","text":"hi"}\n'
+    assert fields_of(b'{"type":"messages","text":"hi"}').startswith(b"event: messages\n")
+
+
 def test_a_type_is_found_wherever_it_stands() -> None:
     assert fields_of(b'{"text":"hi","type":"news"}').startswith(b"event: news\n")
 
