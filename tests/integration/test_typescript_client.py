@@ -1,6 +1,7 @@
 """Our client in TypeScript, on Node.js, against a real server: every dialogue, and a server that is killed."""
 
 import json
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -126,7 +127,7 @@ def test_what_is_said_while_the_server_is_dead_is_heard_once_and_in_order(tmp_pa
             for number in range(5):
                 ada.type(f"before {number}")
             heard = until(bob, heard="before 4")
-            first.process.kill()
+            first.stop(signal.SIGKILL)
             until(ada, status="waiting")
             for number in range(5):
                 ada.type(f"after {number}")
