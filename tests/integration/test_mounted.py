@@ -25,25 +25,26 @@ MOUNTED = "tests.support.mounted:application"
 SECONDS = 10.0
 
 
-def command(host: str, port: int) -> list[str]:
+def command(host: str, port: int, site: str) -> list[str]:
     match host:
         case "uvicorn with our WebSocket class":
             arguments = ["tests.support.handed_over", str(port)]
         case "uvicorn with websockets":
-            arguments = ["uvicorn", MOUNTED, "--port", str(port), "--ws", "websockets", "--log-level", "warning"]
+            arguments = ["uvicorn", site, "--port", str(port), "--ws", "websockets", "--log-level", "warning"]
         case "uvicorn with wsproto":
-            arguments = ["uvicorn", MOUNTED, "--port", str(port), "--ws", "wsproto", "--log-level", "warning"]
+            arguments = ["uvicorn", site, "--port", str(port), "--ws", "wsproto", "--log-level", "warning"]
         case _:
-            arguments = ["hypercorn", MOUNTED, "--bind", f"127.0.0.1:{port}", "--log-level", "WARNING"]
+            arguments = ["hypercorn", site, "--bind", f"127.0.0.1:{port}", "--log-level", "WARNING"]
     return [sys.executable, "-m", *arguments]
 
 
 @contextmanager
-def running(folder: Path, host: str) -> Iterator[Server]:
+def running(folder: Path, host: str, *options: str, site: str = MOUNTED) -> Iterator[Server]:
+    """Runs somebody else's server with a site that has Hubbub in it; `options` are those of `hubbub serve`."""
     port, output = free_port(), folder / "server.log"
     with output.open("wb") as file:
         process = subprocess.Popen(
-            command(host, port), cwd=ROOT, env=environment(()), stdout=file, stderr=subprocess.STDOUT
+            command(host, port, site), cwd=ROOT, env=environment(options), stdout=file, stderr=subprocess.STDOUT
         )
     server = Server(host, port, process, output)
     try:
