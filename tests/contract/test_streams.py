@@ -306,6 +306,19 @@ def test_without_credentials_or_rights_nothing_is_told(guarded: Server, issuer: 
         assert (status, response.json()["code"]) == (403, "forbidden")
 
 
+def test_a_stream_that_is_refused_ends_no_other_of_its_session(guarded: Server, issuer: Issuer, room: str) -> None:
+    some = shown(issuer, rooms={room: ["subscribe"]})
+    with listening(guarded.http + SSE, room, headers=some, session="") as listener:
+        session = listener.connected["session"]
+        assert refusal(guarded, f"{SSE}?room=another&session={session}", **some)[0] == 403
+        said = {"text": "still here?", "username": "ada"}
+        httpx.post(f"{guarded.http}/api/rooms/{room}/messages", headers=shown(issuer), json=said).raise_for_status()
+        assert listener.texts(1) == ["still here?"]
+        with listening(guarded.http + SSE, room, headers=some, session=session) as again:
+            assert again.connected["session"] == session
+            assert listener.until("closed")["code"] == 4409
+
+
 def test_a_token_says_who_listens_and_a_ticket_is_as_good_once(guarded: Server, issuer: Issuer, room: str) -> None:
     with listening(guarded.http + SSE, room, headers=shown(issuer, name="Ada"), username="mallory") as ada:
         assert (ada.connected["user"]["id"], ada.next()["members"]) == ("u-ada", ["Ada"])

@@ -99,8 +99,7 @@ class StreamRoute:
         visitor = await self._gate.admit(scope, ticket=True)
         hub.admit(visitor.address, visitor.identity)
         endpoint = StreamEndpoint(hub, self._path, wanted, self._hooks)
-        session = session_of(scope.get("query_string", b""))
-        connection = hub.open(endpoint, GONE, visitor.remote, session, visitor.identity)
+        connection = hub.open(endpoint, GONE, visitor.remote, identity=visitor.identity)
         try:  # it counts from here on: whoever comes meanwhile may be one too many
             await _walk(endpoint.allow(connection))
         except (HandshakeError, CommandError, asyncio.CancelledError):
@@ -112,6 +111,9 @@ class StreamRoute:
         if not connection.open:
             hub.admit(visitor.address, visitor.identity)  # says why, if that is known
             raise HandshakeError(503, "it was ended meanwhile", ((b"retry-after", b"1"),))
+        session = session_of(scope.get("query_string", b""))
+        if session is not None:  # only now: who is refused ends no other connection of the session
+            hub.take_up(connection, session)
         return connection
 
     def _form(self, wanted: Wanted, gzip: bool) -> Format:
