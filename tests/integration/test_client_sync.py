@@ -40,6 +40,14 @@ def test_a_script_joins_says_and_hears(server: Server, room: str) -> None:
         assert [event["text"] for event in lobby.history(limit=1)["messages"]] == ["hi"]
         assert lobby.receipts()["readers"] == [{"username": "ada", "seq": 1}]
         assert hub.ping()["timestamp"] > 0
+        assert (hub.transport, hub.user) == ("websocket", None)
+
+
+def test_a_script_is_seen_typing(server: Server, room: str) -> None:
+    with connect(server.http) as hub, connect(server.http) as other:
+        lobby, heard = hub.join(room, username="ada"), other.subscribe(room)
+        lobby.typing()
+        assert [heard.next()["type"], heard.next()["type"]] == ["room_info", "typing"]  # type: ignore[index]
 
 
 def test_a_room_that_is_left_has_no_more_events(server: Server, room: str) -> None:
@@ -69,6 +77,7 @@ def test_what_cannot_connect_leaves_no_thread(server: Server) -> None:
         pass
     with pytest.raises(ConfigError):
         connect("ftp://localhost")
+    connect(server.http)  # which nobody enters
     left = set(threading.enumerate()) - before
     for thread in left:  # whoever is about to end does
         thread.join(SECONDS)

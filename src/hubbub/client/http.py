@@ -42,7 +42,9 @@ _SECRET: Final = re.compile(r"(?<=session=)[^&\s]+")
 
 def _redact(record: logging.LogRecord) -> bool:
     """Takes sessions, which are secrets, out of the URLs that httpx logs."""
-    record.msg, record.args = _SECRET.sub("...", record.getMessage()), ()
+    message = record.getMessage()
+    if _SECRET.search(message):
+        record.msg, record.args = _SECRET.sub("...", message), ()
     return True
 
 

@@ -48,11 +48,13 @@ def connect(url: str, token: TokenSource = "", **options: Any) -> Hub:
 class Hub:
     """`hubbub.client.Hub`, waiting for what that awaits."""
 
+    _loop: _Loop
+
     def __init__(self, hub: client.Hub) -> None:
         self._hub = hub
-        self._loop = _Loop()
 
     def __enter__(self) -> Self:
+        self._loop = _Loop()
         try:
             self._loop.run(self._hub.__aenter__())
         except BaseException:
@@ -75,6 +77,16 @@ class Hub:
     def session(self) -> str:
         """As `hubbub.client.Hub.session`."""
         return self._hub.session
+
+    @property
+    def user(self) -> Event | None:
+        """As `hubbub.client.Hub.user`."""
+        return self._hub.user
+
+    @property
+    def transport(self) -> str:
+        """As `hubbub.client.Hub.transport`."""
+        return self._hub.transport
 
     def join(
         self, room: str, username: str = "", *, since: Place | None = None, history: int = 0, acknowledge: bool = False
@@ -156,6 +168,10 @@ class Room:
     def command(self, type: str, **fields: Any) -> Event:
         """As `hubbub.client.Room.command`."""
         return self._loop.run(self._room.command(type, **fields))
+
+    def typing(self) -> None:
+        """As `hubbub.client.Room.typing`."""
+        self._loop.run(self._room.typing())
 
     def ack(self, seq: int | None = None) -> Event:
         """As `hubbub.client.Room.ack`."""
