@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,9 +15,12 @@ from uvicorn.server import ServerState
 
 from hubbub.transports.http import HttpProtocol, Taken
 from hubbub.transports.loop import TAKEOVER
+from hubbub.transports.websocket import WebSocketProtocol
+from hubbub.wire.handshake import encode_request
 from tests.fuzz.socket import FakeSocket
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n"
+UPGRADE = encode_request("a", "/", b"dGhlIHNhbXBsZSBub25jZQ==", [], "")
 
 
 class Listening:
@@ -164,23 +169,59 @@ class Clinging(FakeSocket):
         super().set_protocol(protocol)
 
 
-def test_nothing_is_left_of_the_protocol_whose_connection_was_taken_over() -> None:
-    async def talk() -> bool:
-        config = uvicorn.Config(Taking(), http=HttpProtocol, lifespan="off", log_config=None, interface="asgi3")
-        config.load()
-        socket = Clinging()
-        protocol = HttpProtocol(config, ServerState(), {})
-        socket.connect(protocol)
-        socket.arrive(HEAD + b"\r\n")
-        await turns()
-        socket.set_protocol(asyncio.BufferedProtocol())
-        left = weakref.ref(protocol)
-        config.app.taken.clear()  # type: ignore[union-attr]
-        del protocol
-        return left() is None
-
+@contextmanager
+def without_collector() -> Iterator[None]:
     gc.disable()
     try:
-        assert asyncio.run(talk())
+        yield
     finally:
         gc.enable()
+
+
+async def served(app: Any, socket: FakeSocket, request: bytes) -> Callable[[], HttpProtocol | None]:
+    """Has a request answered on a connection; what is left of its protocol."""
+    config = uvicorn.Config(
+        app, http=HttpProtocol, ws=WebSocketProtocol, lifespan="off", log_config=None, interface="asgi3"
+    )
+    config.load()
+    protocol = HttpProtocol(config, ServerState(), {})
+    socket.connect(protocol)
+    socket.arrive(request)
+    await turns()
+    return weakref.ref(protocol)
+
+
+def test_nothing_is_left_of_the_protocol_whose_connection_was_taken_over() -> None:
+    async def talk() -> bool:
+        app, socket = Taking(), Clinging()
+        left = await served(app, socket, HEAD + b"\r\n")
+        socket.set_protocol(asyncio.BufferedProtocol())
+        app.taken.clear()
+        return left() is None
+
+    with without_collector():
+        assert asyncio.run(talk())
+
+
+async def refusing(scope: Any, receive: Any, send: Any) -> None:
+    """Refuses WebSockets, and answers requests."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close"})
+    else:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+
+@pytest.mark.parametrize("request_", [UPGRADE, HEAD + b"\r\n"], ids=["a WebSocket", "a request"])
+def test_nothing_waits_for_the_collector_once_it_has_ended(request_: bytes) -> None:
+    async def talk() -> bool:
+        socket = FakeSocket()
+        left = await served(refusing, socket, request_)
+        assert socket.written
+        socket.lose()
+        await turns()
+        socket.set_protocol(asyncio.BufferedProtocol())  # it refers to none once it is closed
+        return left() is None
+
+    with without_collector():
+        assert asyncio.run(talk())
