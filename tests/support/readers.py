@@ -72,11 +72,13 @@ class Reader:
         self._headers = headers or {}
         self._timeout = timeout
         self._tls = tls
-        self._http = httpx.Client(base_url=url, headers=self._headers, verify=tls or True, timeout=SECONDS)
+        self._sockets = ExitStack()
+        client = httpx.Client(base_url=url, headers=self._headers, verify=tls or True, timeout=SECONDS)
+        self._http = self._sockets.enter_context(client)
         try:
             self._begin()
         except BaseException:
-            self._http.close()
+            self._sockets.close()
             raise
 
     def __enter__(self) -> Self:
@@ -103,7 +105,7 @@ class Reader:
         return f"{self.place.rpartition(':')[0]}:{event['seq']}"
 
     def close(self) -> None:
-        self._http.close()
+        self._sockets.close()
         self._record.disconnected()
 
     def say(self, text: str, message_id: str, username: str = "ada") -> int:
@@ -159,7 +161,6 @@ class WebSocketReader(Reader):
 
     def _begin(self) -> None:
         self._ready: deque[Event] = deque()
-        self._sockets = ExitStack()
         self._speaker: ClientConnection | None = None
         self._socket = self._connect()
         connected = json.loads(self._socket.recv(SECONDS))
@@ -184,10 +185,6 @@ class WebSocketReader(Reader):
         while not self._ready:
             self._receive()
         return self._ready.popleft()
-
-    def close(self) -> None:
-        self._sockets.close()
-        super().close()
 
     def _connect(self) -> ClientConnection:
         url = self._url.replace("http", "ws", 1) + "/ws"
@@ -253,7 +250,7 @@ class SseReader(StreamReader):
                 fields[name] = value.removeprefix(" ")
             elif "data" in fields:
                 event = json.loads(fields["data"])
-                assert fields.get("event") == event["type"], fields
+                assert fields.get("event", "message") == event["type"], fields
                 yield event
                 assert fields.get("id", self.place) == self.place, (fields, self.place)
                 fields = {}
