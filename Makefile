@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 FUZZ_SECONDS ?= 600
-# Files of tests that run at a time; 0 for one after the other. With 3 it takes half as long, but two cores are not enough
-# for all that the larger ones start: some of them time out now and then.
-WORKERS ?= 0
+# Files of tests that run at a time; 0 for one after the other. Tests mostly wait, so that two take half as long; with 3
+# two cores are not enough for all that the larger ones start: some time out now and then.
+WORKERS ?= 2
 REDIS_TESTS := tests/contract/test_brokers.py $(addprefix tests/integration/test_redis_,nodes.py presence.py places.py)
 UNPACK := rm -rf build/proxies build/packages && mkdir -p build/proxies build/packages/partial \
 	&& apt-get -qq --download-only --reinstall --no-install-recommends -y -o Debug::NoLocking=true -o Dir::Cache::archives=$(CURDIR)/build/packages install nginx haproxy \
