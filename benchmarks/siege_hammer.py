@@ -91,6 +91,7 @@ async def _retry_after(attacker: Attacker) -> str:
         for _ in range(USER_CONNECTIONS):
             peer: Peer = await stack.enter_async_context(attacker.peer())
             await peer.open(headers=bearer(attacker.token()))
+            stack.callback(asyncio.create_task(peer.end()).cancel)  # it answers pings
         last: Peer = await stack.enter_async_context(attacker.peer())
         return await last.status(upgrade(bearer(attacker.token()).strip()), proof=b"retry-after: ")
 

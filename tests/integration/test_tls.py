@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -165,7 +165,8 @@ def test_who_still_sends_hears_why_it_is_closed(server: Server) -> None:
 def test_a_peer_that_closes_and_still_sends_ends(server: Server) -> None:
     with TlsPeer(server.port) as peer:
         peer.open("/echo")
-        peer.send(frame(0x88, b"\x03\xe8") + frame(0x82, bytes(LONGEST)))
+        with suppress(OSError):  # the server may have gone before it is all written
+            peer.send(frame(0x88, b"\x03\xe8") + frame(0x82, bytes(LONGEST)))
         assert peer.close_code() in (0, 1000)
 
 
