@@ -311,12 +311,18 @@ static size_t take_frames(int index, const uint8_t *bytes, size_t size) {
     return at;
 }
 
+/* Where a line ends, or a block of Server-Sent Events with its last line; NULL while it is not all there. */
+static const uint8_t *event_end(const uint8_t *at, const uint8_t *last, bool sse) {
+    const uint8_t *stop = memchr(at, '\n', (size_t)(last - at));
+    while (sse && stop != NULL && stop + 1 < last && stop[1] != '\n') stop = memchr(stop + 1, '\n', (size_t)(last - stop - 1));
+    return sse && stop != NULL && stop + 1 == last ? NULL : stop;
+}
+
 /* Returns the bytes used, which are whole events: blocks of Server-Sent Events, or lines of JSON. */
 static size_t take_events(int index, const uint8_t *bytes, size_t size) {
     bool sse = bytes[0] != '{' && bytes[0] != '\n';
-    const char *end = sse ? "\n\n" : "\n";
     const uint8_t *at = bytes, *last = bytes + size, *stop;
-    for (; at < last && (stop = memmem(at, (size_t)(last - at), end, sse ? 2 : 1)) != NULL; at = stop + (sse ? 2 : 1)) {
+    for (; at < last && (stop = event_end(at, last, sse)) != NULL; at = stop + (sse ? 2 : 1)) {
         size_t length = (size_t)(stop - at);
         net.frames++;
         if (begins(at, length, sse ? "data: {\"type\":\"message\"" : "{\"type\":\"message\"")) on_chat_message(index, at, length);
