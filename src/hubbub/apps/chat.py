@@ -8,6 +8,7 @@ from msgspec import Meta
 from starlette.staticfiles import StaticFiles
 
 from hubbub import Command, CommandError, Connection, Event, Hubbub, Member, MessageId, Publication
+from hubbub.apps.static import Pages
 
 LONGEST_TEXT = 2000
 NO_SPACE = r"[^\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
@@ -15,6 +16,7 @@ MOST_SEEN_BY = 50
 MOST_MARKS = 30  # as in Unicode's stream-safe text
 
 app = Hubbub()
+app.mount("/next", Pages())  # what comes next: the pages of web/app, until they can do what this one can
 app.mount("/", StaticFiles(directory=Path(__file__).parent / "chat_page", html=True))
 
 

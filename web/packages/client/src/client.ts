@@ -1,7 +1,7 @@
 // The client as applications use it: which rooms it is in, over all connections, and what is to be sent there.
 import { Connection, disconnected, type State } from "./connection.ts";
 import { Cursor } from "./cursor.ts";
-import { newMessageId } from "./environment.ts";
+import { type Clock, newMessageId } from "./environment.ts";
 import { HubbubError } from "./errors.ts";
 import type { AnyEvent, Command, Events, Receipt, Reply, RoomInfo } from "./events.ts";
 import { Handlers } from "./handlers.ts";
@@ -62,6 +62,11 @@ export class Client<App extends object = object> implements Line {
 
   get state(): State {
     return this.#connection.state;
+  }
+
+  /** What it goes by, so that what is built on it can go by the same. */
+  get clock(): Clock {
+    return this.#settled.clock;
   }
 
   /** Calls a function after each change of `state`; returns what ends that. */

@@ -4,8 +4,10 @@ import type { Options } from "./options.ts";
 
 export type { Kind, Store } from "./choice.ts";
 export { Client } from "./client.ts";
+export { backoffMs } from "./closing.ts";
 export type { State } from "./connection.ts";
 export type { Clock, Environment, Socket, SocketConstructor, Surroundings } from "./environment.ts";
+export { newMessageId, systemClock, Timers } from "./environment.ts";
 export { HubbubError } from "./errors.ts";
 export type * from "./events.ts";
 export type { Status } from "./machine.ts";

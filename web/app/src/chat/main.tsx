@@ -1,0 +1,5 @@
+// The chat's page.
+import { mount } from "../mount.tsx";
+import { Chat } from "./chat.tsx";
+
+mount(<Chat />);
