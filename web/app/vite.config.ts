@@ -31,7 +31,7 @@ export default defineConfig({
   resolve: { conditions: ["hubbub-source", "module", "browser", "development|production"] },
   build: {
     target: "es2022",
-    outDir: process.env.PAGES ?? PAGES,
+    outDir: PAGES,
     emptyOutDir: true,
     assetsInlineLimit: 0, // the policy allows no data: URLs
     modulePreload: { polyfill: false },

@@ -219,13 +219,14 @@ export class RoomStore {
   }
 
   #came({ username, memberCount }: { username: string; memberCount: number }): void {
-    const members = this.#state.members.filter((name) => name !== username);
-    this.#change({ members: [...members, username], memberCount });
+    this.#change({ members: [...this.#state.members, username], memberCount });
   }
 
   #went({ username, memberCount }: { username: string; memberCount: number }): void {
     this.#typesNoMore(username);
-    this.#change({ members: this.#state.members.filter((name) => name !== username), memberCount });
+    const { members } = this.#state;
+    const index = members.indexOf(username); // there may be two of that name
+    this.#change({ members: members.filter((_, other) => other !== index), memberCount });
   }
 
   #append(event: AnyEvent): void {
