@@ -57,10 +57,11 @@ export class Room<App extends object = object> {
     return this.#cursor.acked;
   }
 
-  /** Events behind the acknowledged one; undefined where nothing was acknowledged. */
+  /** Events behind the acknowledged one, whether the server has heard of that or not; undefined where there is none. */
   get unread(): number | undefined {
-    const { acked, position } = this.#cursor;
-    return acked === undefined || !position ? undefined : Math.max(position.seq - acked, 0);
+    const { acked, read, position } = this.#cursor;
+    const behind = Math.max(acked ?? 0, read);
+    return (acked === undefined && !read) || !position ? undefined : Math.max(position.seq - behind, 0);
   }
 
   /** Calls a handler with each event of a type in this room, `*` for all; returns what ends that. */

@@ -281,6 +281,15 @@ describe("acknowledging", () => {
     expect(stage.socket.one()).toMatchObject({ seq: 3 });
   });
 
+  test("what was acknowledged is not unread, though the server has not heard of it", () => {
+    const stage = new Stage().enter("lobby");
+    const room = stage.client.join("lobby", { username: "ada" });
+    stage.socket.says(message(1), message(2));
+    stage.socket.ends();
+    room.ack();
+    expect([room.acked, room.unread]).toEqual([undefined, 0]);
+  });
+
   test("what is unread follows from what the server has stored", () => {
     const stage = new Stage().enter("lobby");
     const room = stage.client.join("lobby", { username: "ada" });

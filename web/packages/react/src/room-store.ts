@@ -179,7 +179,7 @@ export class RoomStore {
     const room = this.#subscribed ? this.#client.subscribe(this.name, entry) : this.#client.join(this.name, entry);
     this.#room = room;
     this.#stop = room.on("*", (event) => this.#receive(event));
-    this.#change({ status: this.#state.status === "entered" ? "entered" : "entering" });
+    if (this.#state.status === "refused") this.#change({ status: "entering" });
   }
 
   #leave(): void {
@@ -189,6 +189,7 @@ export class RoomStore {
     this.#typing.clear();
     this.#fresh = [];
     this.#room = this.#stop = this.#username = this.#from = undefined;
+    this.#epoch = "";
     this.#state = EMPTY;
   }
 
@@ -203,15 +204,21 @@ export class RoomStore {
     else if (event.seq !== undefined && !ASIDE.has(type)) this.#append(event);
   }
 
-  #entered({ members, count, epoch, seq, head, messages, unread = 0 }: RoomInfo): void {
+  #entered({ members, count, epoch, seq, head, messages }: RoomInfo): void {
     const first = this.#from === undefined;
     const hasOlder = first ? (messages[0]?.seq ?? head + 1) > 1 : this.#state.hasOlder;
-    this.#epoch = epoch;
-    this.#from = first ? seq - unread : this.#from;
+    this.#from ??= seq;
+    this.#moveTo(epoch, this.#room?.position?.seq ?? seq);
     const { error: _, ...state } = this.#state;
     this.#state = state;
     this.#change({ status: "entered", members, memberCount: count, hasOlder });
     this.#countUnread();
+  }
+
+  /** Where numbers mean something else now, nothing of what comes was read. */
+  #moveTo(epoch: string, seq: number): void {
+    if (this.#epoch && this.#epoch !== epoch) this.#from = seq;
+    this.#epoch = epoch;
   }
 
   #refused({ code, message }: { code: string; message: string }): void {
@@ -230,7 +237,7 @@ export class RoomStore {
   }
 
   #append(event: AnyEvent): void {
-    if (event.type === "gap") this.#epoch = event.epoch as string;
+    if (event.type === "gap") this.#moveTo(event.epoch as string, event.seq as number);
     this.#fresh.push({ ...event, epoch: this.#epoch } as unknown as LogEvent);
     if (typeof event.username === "string") this.#typesNoMore(event.username);
     if (typeof event.messageId === "string") this.#setOutgoing(event.messageId, undefined);
