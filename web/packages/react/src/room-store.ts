@@ -149,24 +149,31 @@ export class RoomStore {
 
   /** Loads what is before the first event here; whether there may be more. */
   loadOlder = (limit = PAGE): Promise<boolean> => {
-    this.#loading ??= this.#load(limit).finally(() => {
-      this.#loading = undefined;
-      this.#change({ loadingOlder: false });
-    });
+    this.#loading ??= this.#load(limit);
     return this.#loading;
   };
 
   async #load(limit: number): Promise<boolean> {
     const room = this.#room;
-    if (!room || !this.get().hasOlder) return false;
+    if (!room || !this.get().hasOlder) return this.#loaded(room, {});
     this.#change({ loadingOlder: true });
     const before = this.#state.events[0]?.seq;
-    const { epoch, messages, more } = await room.history({ ...(before !== undefined && { before }), limit });
+    const page = await room.history({ ...(before !== undefined && { before }), limit }).catch((error) => {
+      this.#loaded(room, {});
+      throw error;
+    });
     const { events } = this.get();
-    if (room !== this.#room || events[0]?.seq !== before) return this.#state.hasOlder;
-    const same = before === undefined || events[0]?.epoch === epoch;
-    const older = same ? messages.map((event) => ({ ...event, epoch }) as unknown as LogEvent) : [];
-    this.#change({ events: [...older, ...events], hasOlder: same && more });
+    if (events[0]?.seq !== before) return this.#loaded(room, {});
+    const same = before === undefined || events[0]?.epoch === page.epoch;
+    const older = same ? page.messages.map((event) => ({ ...event, epoch: page.epoch }) as unknown as LogEvent) : [];
+    return this.#loaded(room, { events: [...older, ...events], hasOlder: same && page.more });
+  }
+
+  /** Nothing is loaded any more; whoever has left the room meanwhile gets nothing. */
+  #loaded(room: Room<AppEvents> | undefined, changes: Partial<RoomState>): boolean {
+    if (room !== this.#room) return false;
+    this.#loading = undefined;
+    if (this.#state.loadingOlder) this.#change({ ...changes, loadingOlder: false });
     return this.#state.hasOlder;
   }
 
@@ -183,12 +190,11 @@ export class RoomStore {
   }
 
   #leave(): void {
-    this.#stop?.();
     this.#room?.leave();
     this.#timers.clear();
     this.#typing.clear();
     this.#fresh = [];
-    this.#room = this.#stop = this.#username = this.#from = undefined;
+    this.#room = this.#loading = this.#username = this.#from = undefined;
     this.#epoch = "";
     this.#state = EMPTY;
   }

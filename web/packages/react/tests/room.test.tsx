@@ -22,8 +22,12 @@ const joined = (username: string, memberCount: number) => ({
   ...{ type: "user_joined", room: "lobby", username, memberCount, timestamp: 1 },
 });
 
-function Lobby() {
-  const { status, events } = useRoom("lobby", ADA);
+/** How it stands, and how many events there are; `loading` asks for older ones as soon as there are some. */
+function Lobby({ loading = false }) {
+  const { status, events, hasOlder, loadOlder } = useRoom("lobby", ADA);
+  useEffect(() => {
+    if (loading && hasOlder) loadOlder();
+  }, [loading, hasOlder, loadOlder]);
   return `${status} ${events.length} `;
 }
 
@@ -102,7 +106,8 @@ describe("being in it", () => {
     rerender("grace");
     await settle();
     expect(page.socket.one()).toMatchObject({ type: "join", username: "grace", since: { epoch: EPOCH, seq: 1 } });
-    expect(seqs(result.current)).toEqual([1]);
+    page.says(message(2));
+    expect(seqs(result.current)).toEqual([1, 2]);
   });
 
   test("a listener is no member", () => {
@@ -257,6 +262,41 @@ describe("older events", () => {
     expect(result.current.hasOlder).toBe(false);
   });
 
+  test("that come when the room was left do not belong to who is back in it, and asks anew", async () => {
+    const page = new Page();
+    const { container, rerender } = page.show(<Lobby loading />);
+    page.enter({ seq: 5, head: 5, messages: [message(5)] });
+    const first = page.socket.one();
+    rerender(null);
+    await settle();
+    rerender(<Lobby loading />);
+    const join = page.socket.take().at(-1) as { id: number };
+    page.says({ ...info("lobby", { seq: 5, head: 5, messages: [message(5)] }), id: join.id });
+    const second = page.socket.one();
+    const answer = { type: "ok", epoch: EPOCH, messages: [message(4)], more: false };
+    page.says({ ...answer, id: first.id });
+    await settle();
+    page.frame();
+    expect(container.textContent).toBe("entered 1 ");
+    page.says({ ...answer, id: second.id });
+    await settle();
+    page.frame();
+    expect(container.textContent).toBe("entered 2 ");
+  });
+
+  test("that come behind a first live one are asked for again, from before that", async () => {
+    const { page, result } = lobby({ seq: 3, head: 3 }, { ...ADA, history: 0 });
+    act(() => void result.current.loadOlder());
+    const { id, before } = page.socket.one();
+    expect(before).toBeUndefined();
+    page.says(message(4), { type: "ok", id, epoch: EPOCH, messages: [message(3), message(4)], more: true });
+    await settle();
+    page.frame();
+    expect(seqs(result.current)).toEqual([4]);
+    act(() => void result.current.loadOlder());
+    expect(page.socket.one()).toMatchObject({ type: "history", before: 4 });
+  });
+
   test("that cannot be had are told, and may be asked for again", async () => {
     const { page, result } = lobby(last);
     const loading = result.current.loadOlder();
@@ -313,6 +353,14 @@ describe("typing", () => {
     expect(result.current.typing).toEqual(["bob"]);
     page.pass(1);
     expect(result.current.typing).toEqual([]);
+  });
+
+  test("that is heard again changes nothing", () => {
+    const { page, result } = lobby();
+    page.says(types);
+    const { typing } = result.current;
+    page.says(types);
+    expect(result.current.typing).toBe(typing);
   });
 
   test.each([
@@ -427,6 +475,30 @@ describe("messages of one's own", () => {
     page.says({ type: "error", code: "invalid_message", message: "no", id });
     await settle();
     act(() => result.current.discard(messageId as string));
+    page.frame();
+    expect(result.current.outgoing).toEqual([]);
+  });
+
+  test("that are in the log have not failed, whatever becomes of the answer", async () => {
+    const { page, result } = lobby();
+    const sent = result.current.send("hi");
+    page.says(message(1, { messageId: page.socket.one().messageId }));
+    page.ends(1000);
+    await expect(sent).rejects.toMatchObject({ code: "gone" });
+    page.frame();
+    expect(result.current.outgoing).toEqual([]);
+  });
+
+  test("that are behind a gap are no longer on their way", async () => {
+    const { page, result } = lobby();
+    result.current.send("hi");
+    page.ends();
+    page.pass(1000);
+    act(() => page.socket.greet());
+    page.socket.one();
+    page.says(info("lobby", { recovered: false, seq: 9, head: 9 }));
+    page.says({ type: "ok", id: page.socket.one().id, seq: 5 });
+    await settle();
     page.frame();
     expect(result.current.outgoing).toEqual([]);
   });
