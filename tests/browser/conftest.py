@@ -62,7 +62,9 @@ def open_tab(context: BrowserContext) -> Iterator[OpenTab]:
     """Opens tabs; with `frozen` time stands still in them, and what they take for random is always one half."""
     tabs: list[Tab] = []
 
-    def open_(*, frozen: bool = False, script: ScriptedServer | None = None, **viewport: Any) -> Tab:
+    def open_(
+        *, frozen: bool = False, script: ScriptedServer | None = None, kind: type[Tab] = Tab, **viewport: Any
+    ) -> Tab:
         page = context.new_page()
         if viewport:
             page.set_viewport_size(viewport)  # type: ignore[arg-type]
@@ -72,7 +74,7 @@ def open_tab(context: BrowserContext) -> Iterator[OpenTab]:
             page.clock.pause_at(1000)
         if script:
             page.route_web_socket("**/ws?session=*", script.accept)
-        tabs.append(Tab(page))
+        tabs.append(kind(page))
         return tabs[-1]
 
     yield open_

@@ -20,6 +20,6 @@ def test_a_page_runs_under_its_policy_and_asks_only_its_own_server(
     page.on("request", note)
     page.on("websocket", lambda socket: asked.append(socket.url))
     page.goto(f"{server.http}{path}")
-    expect(page.get_by_role("status")).to_contain_text("connected")
+    expect(page.get_by_role("status")).to_contain_text("connected", ignore_case=True)
     assert f"{server.ws}/ws?session=" in asked
     assert [url for url in asked if not url.startswith((f"{server.http}/", f"{server.ws}/"))] == []

@@ -35,7 +35,11 @@ export default defineConfig({
     emptyOutDir: true,
     assetsInlineLimit: 0, // the policy allows no data: URLs
     modulePreload: { polyfill: false },
-    rolldownOptions: { input: ["index.html", "dashboard.html"] },
+    rolldownOptions: {
+      input: ["index.html", "dashboard.html"],
+      // Libraries say "use client" to servers that draw pages; there is none.
+      onwarn: (warning, tell) => warning.code === "MODULE_LEVEL_DIRECTIVE" || tell(warning),
+    },
   },
   server: {
     proxy: Object.fromEntries(

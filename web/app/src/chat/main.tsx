@@ -1,5 +1,5 @@
 // The chat's page.
-import { mount } from "../mount.tsx";
+import { mountBare } from "../mount.tsx";
 import { Chat } from "./chat.tsx";
 
-mount(<Chat />);
+mountBare(<Chat />);

@@ -58,7 +58,7 @@ export function useConnection(): Connection {
 export interface RoomView extends RoomState {
   readonly name: string;
   /** Says something; it is in `outgoing` until it is in `events`, and stays there when it fails. */
-  send(text: string): Promise<Receipt>;
+  send(text: string, messageId?: string): Promise<Receipt>;
   /** Sends a message of `outgoing` again that has failed; it cannot be in the room twice. */
   retry(messageId: string): Promise<Receipt>;
   /** Gives up a message that has failed. */

@@ -128,7 +128,8 @@ export class RoomStore {
 
   // What is done in it
 
-  send = (text: string): Promise<Receipt> => this.#send({ messageId: newMessageId(), text, state: "sending" });
+  send = (text: string, messageId = newMessageId()): Promise<Receipt> =>
+    this.#send({ messageId, text, state: "sending" });
 
   retry = (messageId: string): Promise<Receipt> => {
     const outgoing = this.#state.outgoing.find((one) => one.messageId === messageId && one.state === "failed");

@@ -1,0 +1,83 @@
+// The page of somebody who is in rooms: the rooms at the side, and the one that is looked at.
+import { useCallback, useEffect, useState } from "react";
+import { Bars, Cross } from "./icons.tsx";
+import type { Notice } from "./lines.ts";
+import { Members } from "./members.tsx";
+import { loadRooms, Own, saveRooms, withRoom } from "./memory.ts";
+import { RoomPane } from "./pane.tsx";
+import { Rooms } from "./rooms.tsx";
+
+export interface DeskProps {
+  name: string;
+  rooms: readonly string[];
+  /** The one that is looked at. */
+  room: string;
+  leave(room: string): void;
+  leaveAll(): void;
+  refuse(room: string, why: string): void;
+}
+
+/** Comings and goings that are remembered of a room. */
+const MOST_NOTICES = 200;
+const NONE: readonly Notice[] = [];
+
+export type Note = (room: string, after: string, text: string, timestamp: number) => void;
+
+/** Comings, goings and refusals since one is here, by room; they are in no log. */
+function useNotices(): [Record<string, readonly Notice[]>, Note] {
+  const [notices, setNotices] = useState<Record<string, readonly Notice[]>>({});
+  const note = useCallback<Note>(
+    (room, after, text, timestamp) =>
+      setNotices((all) => {
+        const before = all[room] ?? NONE;
+        const notice = { after, number: (before.at(-1)?.number ?? 0) + 1, text, timestamp };
+        return { ...all, [room]: [...before, notice].slice(-MOST_NOTICES) };
+      }),
+    [],
+  );
+  return [notices, note];
+}
+
+/** How many messages wait in the title, and which room is looked at. */
+function useTitle(room: string, unread: number): void {
+  useEffect(() => {
+    document.title = `${unread ? `(${unread}) ` : ""}${room} · Hubbub`;
+  }, [room, unread]);
+}
+
+export function Desk({ name, rooms, room, leave, leaveAll, refuse }: DeskProps) {
+  const [own] = useState(() => new Own());
+  const [unread, setUnread] = useState<Record<string, number>>({});
+  const [open, setOpen] = useState(false);
+  const [notices, note] = useNotices();
+  const tell = useCallback((of: string, count: number) => setUnread((before) => ({ ...before, [of]: count })), []);
+  useTitle(
+    room,
+    rooms.reduce((sum, each) => sum + (unread[each] ?? 0), 0),
+  );
+  useEffect(() => saveRooms("browser", withRoom(loadRooms("browser"), room)), [room]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: who goes to a room wants to see it
+  useEffect(() => setOpen(false), [room]);
+  return (
+    <div className="desk">
+      <button
+        type="button"
+        className="menu small"
+        aria-expanded={open}
+        aria-controls="side"
+        aria-label={open ? "Close rooms and members" : "Rooms and members"}
+        onClick={() => setOpen(!open)}
+      >
+        {open ? <Cross /> : <Bars />}
+      </button>
+      <aside id="side" className={open ? "open" : ""} aria-label="Rooms and members">
+        <Rooms name={name} rooms={rooms} room={room} leave={leave} refuse={refuse} tell={tell} note={note} />
+        <Members key={room} room={room} name={name} />
+        <button type="button" className="small leave" onClick={leaveAll}>
+          Leave
+        </button>
+      </aside>
+      <RoomPane key={room} room={room} name={name} own={own} notices={notices[room] ?? NONE} />
+    </div>
+  );
+}

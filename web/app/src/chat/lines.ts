@@ -1,0 +1,139 @@
+// A room's log as lines to be shown: days, messages with what became of them, comings and goings. Pure.
+import type { LogEvent, Outgoing } from "@hubbub/react";
+
+/** Messages of one person that follow each other sooner stand together. */
+const TOGETHER_MS = 5 * 60_000;
+
+declare module "@hubbub/react" {
+  interface AppEvents {
+    edited: { username: string; of: number; text: string; timestamp: number; seq: number };
+    deleted: { username: string; of: number; timestamp: number; seq: number };
+  }
+}
+
+export type Said = Extract<LogEvent, { type: "message" }>;
+
+export interface DayLine {
+  readonly kind: "day";
+  readonly key: string;
+  readonly timestamp: number;
+}
+
+export interface MessageLine {
+  readonly kind: "message";
+  readonly key: string;
+  readonly event: Said;
+  readonly text: string;
+  readonly own: boolean;
+  readonly edited: boolean;
+  readonly deleted: boolean;
+  /** It follows one of the same person. */
+  readonly follows: boolean;
+}
+
+export interface OutgoingLine {
+  readonly kind: "outgoing";
+  readonly key: string;
+  readonly outgoing: Outgoing;
+}
+
+export interface NoticeLine {
+  readonly kind: "notice";
+  readonly key: string;
+  readonly text: string;
+  readonly timestamp?: number;
+}
+
+export type Line = DayLine | MessageLine | OutgoingLine | NoticeLine;
+
+/** Something that is told of and is not in the log; it stands behind the event of the key `after`. */
+export interface Notice {
+  readonly after: string;
+  readonly number: number;
+  readonly text: string;
+  readonly timestamp: number;
+}
+
+export const keyOf = ({ epoch, seq }: { epoch: string; seq: number }): string => `${epoch}.${seq}`;
+
+/** The events in which messages were edited or deleted last, by the messages' keys. */
+function changesOf(events: readonly LogEvent[]): Map<string, LogEvent> {
+  const changes = new Map<string, LogEvent>();
+  for (const event of events) {
+    if (event.type !== "edited" && event.type !== "deleted") continue;
+    const key = keyOf({ epoch: event.epoch, seq: event.of });
+    if (changes.get(key)?.type !== "deleted") changes.set(key, event);
+  }
+  return changes;
+}
+
+/** The day of a time where the reader is, as something to compare. */
+function dayOf(timestamp: number): string {
+  return new Date(timestamp).toDateString();
+}
+
+export function linesOf(
+  events: readonly LogEvent[],
+  notices: readonly Notice[],
+  outgoing: readonly Outgoing[],
+  isOwn: (messageId: string, seq: number) => boolean,
+): Line[] {
+  const changes = changesOf(events);
+  const lines: Line[] = [];
+  let day = "";
+  let before: Said | undefined;
+  let next = 0;
+  const tell = (after: string) => {
+    for (; notices[next]?.after === after; next++) {
+      const { number, text, timestamp } = notices[next] as Notice;
+      lines.push({ kind: "notice", key: `notice.${number}`, text, timestamp });
+      before = undefined;
+    }
+  };
+  tell("");
+  for (const event of events) {
+    const key = keyOf(event);
+    if (event.type === "gap") {
+      lines.push({ kind: "notice", key: `gap.${key}`, text: "Some messages may be missing here" });
+      before = undefined;
+    } else if (event.type === "message") {
+      if (dayOf(event.timestamp) !== day) {
+        day = dayOf(event.timestamp);
+        lines.push({ kind: "day", key: `day.${key}`, timestamp: event.timestamp });
+        before = undefined;
+      }
+      const change = changes.get(key);
+      lines.push({
+        kind: "message",
+        key,
+        event,
+        text: change?.type === "edited" ? change.text : event.text,
+        own: isOwn(event.messageId, event.seq),
+        edited: change?.type === "edited",
+        deleted: change?.type === "deleted",
+        follows: before?.username === event.username && event.timestamp - before.timestamp < TOGETHER_MS,
+      });
+      before = event;
+    }
+    tell(key);
+  }
+  for (; next < notices.length; next++) {
+    const { number, text, timestamp } = notices[next] as Notice;
+    lines.push({ kind: "notice", key: `notice.${number}`, text, timestamp });
+  }
+  for (const one of outgoing) lines.push({ kind: "outgoing", key: `outgoing.${one.messageId}`, outgoing: one });
+  return lines;
+}
+
+/** Which of the lines hold what is searched for, the newest first. */
+export function found(lines: readonly Line[], words: string): MessageLine[] {
+  const wanted = words.trim().toLowerCase();
+  if (!wanted) return [];
+  const matches = lines.filter(
+    (line): line is MessageLine =>
+      line.kind === "message" &&
+      !line.deleted &&
+      (line.text.toLowerCase().includes(wanted) || line.event.username.toLowerCase().includes(wanted)),
+  );
+  return matches.reverse();
+}

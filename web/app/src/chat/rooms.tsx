@@ -1,0 +1,135 @@
+// The rooms that one is in, with what is unread in them, and those that were visited before.
+import { useEvent, useRoom } from "@hubbub/react";
+import { type FormEvent, useEffect, useEffectEvent, useState } from "react";
+import { clean, hrefOf, LONGEST_ROOM } from "./address.ts";
+import type { Note } from "./desk.tsx";
+import { Bell, Cross } from "./icons.tsx";
+import { keyOf } from "./lines.ts";
+import { loadRooms } from "./memory.ts";
+import { mayNotify, notify, useNotifying } from "./notifications.ts";
+
+interface RoomsProps {
+  name: string;
+  rooms: readonly string[];
+  room: string;
+  leave(room: string): void;
+  refuse(room: string, why: string): void;
+  tell(room: string, unread: number): void;
+  note: Note;
+}
+
+/** Rooms that any tab of this browser has visited. */
+function useVisited(): string[] {
+  const [visited, setVisited] = useState(() => loadRooms("browser"));
+  useEffect(() => {
+    const read = () => setVisited(loadRooms("browser"));
+    addEventListener("storage", read);
+    return () => removeEventListener("storage", read);
+  }, []);
+  return visited;
+}
+
+export function Rooms({ name, rooms, room, leave, refuse, tell, note }: RoomsProps) {
+  const others = useVisited().filter((visited) => !rooms.includes(visited));
+  const go = (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const form = event.currentTarget;
+    const wanted = clean(String(new FormData(form).get("room")), LONGEST_ROOM);
+    form.reset();
+    if (wanted) location.hash = hrefOf(wanted);
+  };
+  return (
+    <nav aria-labelledby="rooms-title">
+      <h2 id="rooms-title">Rooms</h2>
+      <ul className="rooms">
+        {rooms.map((each) => (
+          <Seat
+            key={each}
+            name={name}
+            room={each}
+            current={each === room}
+            leave={leave}
+            refuse={refuse}
+            tell={tell}
+            note={note}
+          />
+        ))}
+        {others.map((each) => (
+          <li key={each} className="visited">
+            <a href={hrefOf(each)} dir="auto">
+              {each}
+            </a>
+          </li>
+        ))}
+      </ul>
+      <form className="go" onSubmit={go}>
+        <input
+          name="room"
+          maxLength={LONGEST_ROOM}
+          aria-label="Another room"
+          placeholder="Other room"
+          required
+          autoComplete="off"
+          autoCapitalize="none"
+          spellCheck={false}
+        />
+        <button type="submit">Go</button>
+      </form>
+      <NotifyButton />
+    </nav>
+  );
+}
+
+interface SeatProps extends Pick<RoomsProps, "name" | "leave" | "refuse" | "tell" | "note"> {
+  room: string;
+  current: boolean;
+}
+
+/** One is in a room for as long as this is in the list. */
+function Seat({ name, room, current, leave, refuse, tell, note }: SeatProps) {
+  const { unread, status, error, events } = useRoom(room, { username: name });
+  const why = status === "refused" ? (error?.message ?? "It cannot be entered") : "";
+  const refused = useEffectEvent(() => refuse(room, why));
+  useEffect(() => {
+    if (why) refused();
+  }, [why]);
+  useEffect(() => {
+    tell(room, unread);
+    return () => tell(room, 0);
+  }, [tell, room, unread]);
+  const tellOf = (text: string, timestamp: number) => {
+    const last = events.at(-1);
+    note(room, last ? keyOf(last) : "", text, timestamp);
+  };
+  useEvent("user_joined", ({ username, timestamp }) => tellOf(`${username} joined`, timestamp), room);
+  useEvent("user_left", ({ username, timestamp }) => tellOf(`${username} left`, timestamp), room);
+  useEvent("error", ({ message }) => current && tellOf(message, Date.now()));
+  useEvent("message", ({ username, text }) => username !== name && notify(room, username, text), room);
+  return (
+    <li className={unread ? "unread" : ""}>
+      <a href={hrefOf(room)} aria-current={current ? "page" : undefined}>
+        <bdi>{room}</bdi>
+        {unread > 0 && (
+          <span className="badge">
+            {unread > 999 ? "999+" : unread}
+            <span className="hidden"> unread</span>
+          </span>
+        )}
+      </a>
+      <button type="button" className="bare" aria-label={`Leave ${room}`} onClick={() => leave(room)}>
+        <Cross />
+      </button>
+    </li>
+  );
+}
+
+function NotifyButton() {
+  const [permission, ask] = useNotifying();
+  if (!mayNotify || permission !== "default") return null;
+  return (
+    <button type="button" className="small notify" onClick={ask}>
+      <Bell />
+      Notify me
+    </button>
+  );
+}
