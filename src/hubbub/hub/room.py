@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from hubbub.errors import BrokerError
 from hubbub.hub.fanout import FanOut
 from hubbub.hub.flight import NOBODY, NOTHING, Flight
 from hubbub.hub.member import Member, Reader
-from hubbub.hub.ports import Entry, Kept, Once, Position, Present
+from hubbub.hub.ports import Entry, Kept, Once, Portion, Position, Present
 from hubbub.hub.publication import CONFIRM, Publication, prepare
 from hubbub.hub.receipts import Receipts
 from hubbub.hub.roster import Roster
@@ -143,6 +144,26 @@ class Room:
     def item(self, seq: int, payload: bytes) -> Item:
         """An event of the log as members get it."""
         return EVENT, b"%b%b%d}" % (payload[:-1], self.seq_prefix, seq)
+
+    async def read(self, seq: int) -> bytes | None:
+        """The event of this number as it was published, as JSON; None where the log does not hold it.
+
+        Raises:
+            BrokerError: the log cannot be read; a handler may let it pass as the command's answer.
+        """
+        if not self.epoch or not 0 < seq <= self.head:
+            return None
+        found: asyncio.Future[Portion | BrokerError] = asyncio.get_running_loop().create_future()
+        self.holds += 1
+        try:
+            self._hub.broker.read(self.name, seq - 1, 1, 1, found.set_result)
+            portion = await found
+        finally:
+            self.holds -= 1
+            self.close_unused()
+        if isinstance(portion, BrokerError):
+            raise portion
+        return next((entry.payload for entry in portion.entries if entry.seq == seq), None)
 
     # Its members
 

@@ -70,7 +70,7 @@ const Message = memo(function Message({ line, room }: { line: MessageLine; room:
 /** Edits or deletes a message; returns why it cannot be done. */
 function useChange(room: string, { event }: MessageLine): (fields: { type: string; text?: string }) => Promise<string> {
   const client = useClient();
-  const target = { room, of: event.seq, messageId: event.messageId };
+  const target = { room, of: event.seq, epoch: event.epoch };
   return (fields) =>
     client.request({ ...target, ...fields }).then(
       () => "",
