@@ -8,6 +8,7 @@ from typing import Any
 from playwright.sync_api import WebSocketRoute
 
 SAID_AT_MS = 1_700_000_000_000
+UNSEEN = ("ack", "receipts", "resume", "ping")  # of which the user knows nothing
 
 
 class ScriptedServer:
@@ -21,6 +22,7 @@ class ScriptedServer:
         missed: what a join is answered with, beside the usual.
         refusal: the error that answers joins, if any.
         mute: messages get no answer.
+        room: the one that was joined last.
     """
 
     def __init__(self) -> None:
@@ -31,11 +33,12 @@ class ScriptedServer:
         self.missed: dict[str, Any] = {}
         self.refusal: dict[str, Any] = {}
         self.mute = False
+        self.room = ""
 
     @property
     def received(self) -> list[str]:
         """The types of the commands, but for those of which the user knows nothing."""
-        return [command["type"] for command in self.commands if command["type"] not in ("ack", "receipts")]
+        return [command["type"] for command in self.commands if command["type"] not in UNSEEN]
 
     def all(self, type: str) -> list[dict[str, Any]]:
         """The commands of a type."""
@@ -44,7 +47,7 @@ class ScriptedServer:
     def accept(self, socket: WebSocketRoute) -> None:
         self.sockets.append(socket)
         socket.on_message(self.receive)
-        self.send("connected", session="a session")
+        self.send("connected", session="a session", heartbeat=30_000)
 
     def receive(self, message: str | bytes) -> None:
         command = json.loads(message)
@@ -52,12 +55,17 @@ class ScriptedServer:
         if command["type"] == "join" and self.refusal:
             self.send("error", id=command["id"], **self.refusal)
         elif command["type"] == "join":
+            self.room = command["room"]
             members = [*self.members, command["username"]]
             place = {"epoch": "e", "seq": self.seq, "head": self.seq, "recovered": None, "messages": []}
             info = {"members": members, "count": len(members), **place, **self.missed}
             self.send("room_info", id=command["id"], room=command["room"], **info)
         elif command["type"] == "message" and not self.mute:
             self.take(command)
+        elif command["type"] == "resume":
+            self.send("ok", id=command["id"], missing=list(command["rooms"]))
+        elif command["type"] == "ping":
+            self.send("ok", id=command["id"])
 
     def take(self, command: dict[str, Any]) -> None:
         """Keeps a message."""
@@ -71,7 +79,7 @@ class ScriptedServer:
     def message(self, username: str, text: str, seq: int, **fields: Any) -> dict[str, Any]:
         """A message's event."""
         said = {"type": "message", "timestamp": SAID_AT_MS, "username": username, "text": text}
-        return {**said, "messageId": str(seq), "seq": seq, **fields}
+        return {**said, "messageId": str(seq), "seq": seq, "room": self.room, **fields}
 
     def send(self, type: str, **fields: Any) -> None:
         self.sockets[-1].send(json.dumps({"type": type, "timestamp": SAID_AT_MS, **fields}))

@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenTab
 from tests.browser.next_tab import NextTab
+from tests.browser.scripted import ScriptedServer
 from tests.support.server import Server
 
 
@@ -81,3 +82,37 @@ def test_what_is_searched_for_is_found_and_shown_in_its_place(ada: NextTab) -> N
     expect(ada.matches).to_have_count(2)
     ada.matches.last.get_by_role("button").click()
     expect(ada.page.locator(".row.shown .text")).to_have_text("the first line")
+
+
+# Much to see
+
+
+def test_ten_thousand_messages_are_scrolled_through_and_few_are_drawn(
+    server: Server, open_next: OpenTab, script: ScriptedServer, room: str
+) -> None:
+    script.room = room
+    script.missed = {
+        "messages": [script.message("eve", f"line {number}", number) for number in range(1, 10_001)],
+        "seq": 10_000,
+        "head": 10_000,
+    }
+    tab = open_next(script=script).enter(server.http, "ada", room)
+    expect(tab.texts.last).to_have_text("line 10000")
+    expect(tab.texts.last).to_be_in_viewport()
+    tab.page.get_by_role("log").evaluate("log => { log.scrollTop = log.scrollHeight / 2; }")
+    expect(tab.texts.last).not_to_have_text("line 10000")
+    assert tab.texts.count() < 100
+    tab.page.get_by_role("button", name="To the newest message").click()
+    expect(tab.texts.last).to_have_text("line 10000")
+
+
+# Everybody can use it
+
+
+def test_a_phone_shows_the_whole_page_in_its_width(server: Server, open_next: OpenTab) -> None:
+    tab = open_next(width=360, height=640).enter(server.http, "W" * 30, "W" * 50)
+    tab.say("W" * 2000)
+    expect(tab.texts).to_have_text(["W" * 2000])
+    expect(tab.send).to_be_in_viewport(ratio=1)
+    for part in ("html", ".log"):
+        assert tab.page.locator(part).evaluate("element => element.scrollWidth") == 360
