@@ -1,14 +1,24 @@
 """The chat page to come in Chromium: several rooms at once, and what was said in them."""
 
 from functools import partial
+from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenTab
 from tests.browser.next_tab import NextTab
 from tests.browser.scripted import ScriptedServer
-from tests.support.server import Server
+from tests.support.server import ROOT, Server
+
+AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def complaints(page: Page) -> list[Any]:
+    """What axe says of the page, in short. It is run beside the page's policy, as an extension would be."""
+    page.evaluate(AXE.read_text())
+    found: dict[str, Any] = page.evaluate("axe.run()")
+    return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]]
 
 
 @pytest.fixture
@@ -107,6 +117,21 @@ def test_ten_thousand_messages_are_scrolled_through_and_few_are_drawn(
 
 
 # Everybody can use it
+
+
+def test_axe_finds_nothing_to_complain_of(server: Server, open_next: OpenTab, ada: NextTab, bob: NextTab) -> None:
+    ada.say("one")
+    bob.say("two")
+    expect(ada.texts).to_have_count(2)
+    ada.page.get_by_role("button", name="Search").click()
+    ada.search.fill("o")
+    outside = open_next().open(server.http, "lobby")
+    for page in (ada.page, outside.page):
+        page.emulate_media(reduced_motion="reduce")
+        assert complaints(page) == []
+    ada.page.set_viewport_size({"width": 360, "height": 640})
+    ada.page.get_by_role("button", name="Rooms and members").click()
+    assert complaints(ada.page) == []
 
 
 def test_a_phone_shows_the_whole_page_in_its_width(server: Server, open_next: OpenTab) -> None:
