@@ -15,6 +15,8 @@ from struct import Struct
 from typing import Any, Final
 
 from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from starlette.routing import WebSocketRoute as StarletteRoute
 from starlette.staticfiles import StaticFiles
@@ -258,8 +260,10 @@ class Node:
             *self._probes,
         )
         for path, app in sorted(self._app.mounts, key=_longest_first):
-            mount = _Files if isinstance(app, StaticFiles) else Mount
-            routes.append(mount(path, app=ExceptionMiddleware(app)))
+            files = isinstance(app, StaticFiles)
+            if files and path.rstrip("/"):
+                routes.append(Route(path.rstrip("/"), _to_folder))
+            routes.append((_Files if files else Mount)(path, app=ExceptionMiddleware(app)))
         self._router = Router(routes, default=_not_found)
         hub.nodes.open(_ignore)
         self._tick(loop)
@@ -447,6 +451,12 @@ async def _fails(call: Callable[[Callable[[BrokerError | None], None]], None]) -
     done: asyncio.Future[BrokerError | None] = asyncio.get_running_loop().create_future()
     call(lambda error: None if done.done() else done.set_result(error))
     return await done is not None
+
+
+async def _to_folder(request: Request) -> Response:
+    """What a page loads is beside it: a page that is a folder is asked for with a slash behind it."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"{request.url.path.rpartition('/')[2]}/{query}")
 
 
 def _longest_first(mount: tuple[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""The dashboard's server half: what the nodes do, measured each second, and what those who look agree on. Not its page.
+"""The dashboard: what the nodes do, measured each second, what those who look agree on, and its page.
 
 Each node tells the others its own values; the one with the lowest id publishes those of all together.
 """
@@ -16,6 +16,7 @@ import msgspec
 import psutil
 
 from hubbub import Command, CommandError, Connection, Event, Hubbub, Publication, Stats
+from hubbub.apps.static import Pages
 
 ROOM: Final = "dashboard"
 """The log of the last hour: an event `metrics` a second."""
@@ -293,6 +294,7 @@ class Board:
 
 
 app = Hubbub()
+app.mount("/dashboard", Pages(index="dashboard.html"))
 app.rooms(ROOM, history=2 * LOG_SECONDS, history_seconds=LOG_SECONDS)
 app.rooms(STATE_ROOM, latest_only=True, history_seconds=0)
 _board = Board(app)

@@ -31,16 +31,21 @@ class Pages(StaticFiles):
     """`/` is index.html, `/dashboard` is dashboard.html, and `/assets/` is what they load.
 
     The build puts gzipped copies beside them, for whoever takes that.
+
+    Args:
+        directory: where they are.
+        index: the page that is `/`.
     """
 
-    def __init__(self, directory: Path = BUILT) -> None:
+    def __init__(self, directory: Path = BUILT, index: str = "index.html") -> None:
         super().__init__(directory=directory, check_dir=False)
+        self._index = index
 
     async def check_config(self) -> None:
         """Whether the pages are there is said in an answer: the application does without them."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        name = _file_of(path)
+        name = self._file_of(path)
         if name.endswith(".gz"):
             raise HTTPException(404)
         if scope["path"].endswith("/") and path != ".":  # what the page loads is beside it
@@ -70,8 +75,7 @@ class Pages(StaticFiles):
     def _built(self) -> bool:
         return self.lookup_path("index.html")[1] is not None
 
-
-def _file_of(path: str) -> str:
-    if path == ".":
-        return "index.html"
-    return path if PurePath(path).suffix else f"{path}.html"
+    def _file_of(self, path: str) -> str:
+        if path == ".":
+            return self._index
+        return path if PurePath(path).suffix else f"{path}.html"

@@ -1,7 +1,7 @@
 // The chat: signing in, coming in, and the rooms that one is in.
 import { HubbubProvider, useClient, useConnection } from "@hubbub/react";
 import { useEffect, useState } from "react";
-import { beside } from "../mount.tsx";
+import { addressOf } from "../mount.tsx";
 import { clean, hrefOf, LONGEST_NAME, LONGEST_ROOM, useAddress } from "./address.ts";
 import { Desk } from "./desk.tsx";
 import { Entrance } from "./entrance.tsx";
@@ -15,7 +15,7 @@ export function Chat() {
     save("tab", "session", "");
     setToken(given);
   };
-  const options = { url: beside("ws"), session: load("tab", "session"), ...(token && { token }) };
+  const options = { url: addressOf("ws"), session: load("tab", "session"), ...(token && { token }) };
   return (
     <HubbubProvider key={token} options={options}>
       <Visitor signIn={signIn} signedIn={token !== ""} />

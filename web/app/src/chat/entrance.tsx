@@ -2,7 +2,7 @@
 import { useConnection } from "@hubbub/react";
 import { type FormEvent, useEffect, useState } from "react";
 import icon from "../icon.svg";
-import { beside } from "../mount.tsx";
+import { addressOf } from "../mount.tsx";
 import { ConnectionState } from "./connection.tsx";
 import { load } from "./memory.ts";
 
@@ -16,7 +16,7 @@ function useSignInAsked(): boolean {
   useEffect(() => {
     if (!failed) return;
     const stop = new AbortController();
-    fetch(beside("api/ticket"), { method: "POST", signal: stop.signal }).then(
+    fetch(addressOf("api/ticket"), { method: "POST", signal: stop.signal }).then(
       ({ status }) => setAsked(status === 401),
       () => {},
     );

@@ -1,7 +1,66 @@
-// The dashboard: a first sketch, until it is built.
-import { useConnection } from "@hubbub/react";
+// The dashboard: how the connection stands, the values of now, and one of them as a chart.
+import { useEffect, useReducer, useState, useSyncExternalStore } from "react";
+import { Cards } from "./cards.tsx";
+import { Chart } from "./chart.tsx";
+import type { Feed } from "./feed.ts";
+import type { Metric, Values } from "./metrics.ts";
+import { Nodes } from "./nodes.tsx";
+import { PauseControl } from "./pause.tsx";
+import { RANGES } from "./series.ts";
+import { StatusLine } from "./status.tsx";
+import { ThresholdForm } from "./threshold-form.tsx";
 
-export function Dashboard() {
-  const { status, latencyMs } = useConnection();
-  return <main role="status">{`${status}${latencyMs === undefined ? "" : `, ${latencyMs} ms`}`}</main>;
+/** How old the newest second may be before its values are not those of now. */
+const FRESH_SECONDS = 3;
+
+interface Props {
+  feed: Feed;
+  overStream: boolean;
+}
+
+export function Dashboard({ feed, overStream }: Props) {
+  const board = useSyncExternalStore(feed.watch, feed.get);
+  const [metric, setMetric] = useState<Metric>("requestsPerSecond");
+  const [range, setRange] = useState<number>(RANGES[0].seconds);
+  const [chosen, setChosen] = useState<string>();
+  useTick();
+  const node = board.nodes.find(({ id }) => id === chosen);
+  const series = node?.series ?? board.series;
+  const end = feed.end();
+  const now = end === undefined ? undefined : series.upTo(end);
+  const late = end === undefined || !now ? 0 : end - now.time;
+  const values: Values | undefined = late > FRESH_SECONDS ? undefined : now?.values;
+  return (
+    <>
+      <header className="bar">
+        <h1>Dashboard</h1>
+        <StatusLine overStream={overStream} />
+        <PauseControl feed={feed} board={board} />
+      </header>
+      <main>
+        <Cards values={values} thresholds={board.thresholds} chosen={metric} choose={setMetric} />
+        <Chart
+          series={series}
+          metric={metric}
+          range={range}
+          setRange={setRange}
+          end={end}
+          threshold={board.thresholds[metric]}
+          of={node ? `${node.host}, process ${node.pid}` : board.nodes.length > 1 ? "all nodes" : undefined}
+          partial={node !== undefined}
+        />
+        <Nodes nodes={board.nodes} end={end} thresholds={board.thresholds} chosen={node?.id} choose={setChosen} />
+        <ThresholdForm feed={feed} thresholds={board.thresholds} />
+      </main>
+    </>
+  );
+}
+
+/** Draws each second, also where nothing comes: then the gap grows. */
+function useTick(): void {
+  const [, tick] = useReducer((count: number) => count + 1, 0);
+  useEffect(() => {
+    const timer = setInterval(tick, 1000);
+    return () => clearInterval(timer);
+  }, []);
 }

@@ -1,0 +1,150 @@
+// What the server tells of the dashboard, as the page looks at it: the seconds, the nodes, the thresholds, the pause.
+import type { Client } from "@hubbub/client";
+import type { Metric, Threshold, Thresholds, Values } from "./metrics.ts";
+import { LONGEST, Series } from "./series.ts";
+
+const ROOM = "dashboard";
+const STATE_ROOM = "dashboard-state";
+/** A second is there up to two seconds late where a node is silent; only then it is missing. */
+const LATE_SECONDS = 3;
+/** Over HTTP each command names who gives it. */
+const CALLER = "viewer";
+/** The most events that come with a room over HTTP, where a time is no place to begin at: 16 minutes. */
+const MOST_WITH_ROOM = 1000;
+
+interface NodeValues {
+  readonly node: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly data: Values;
+}
+
+/** The dashboard's events, as they come over the wire. */
+export interface BoardEvents {
+  metrics: { data: Values; timestamp: number };
+  nodes: { nodes: NodeValues[]; timestamp: number };
+  threshold: Threshold & { metric: Metric; by: string; timestamp: number };
+  pause: { paused: boolean; by: string; timestamp: number };
+}
+
+/** A node as it was heard of last. */
+export interface Node {
+  readonly id: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly series: Series;
+}
+
+/** Who holds the charts, and since when. */
+export interface Pause {
+  readonly by: string;
+  /** Unix time in whole seconds. */
+  readonly time: number;
+}
+
+/** A new object with each change. */
+export interface Board {
+  readonly series: Series;
+  /** Those that were there in the last second. */
+  readonly nodes: readonly Node[];
+  readonly thresholds: Thresholds;
+  readonly pause: Pause | undefined;
+  /** Whether the state of the dashboard has come: before that nobody knows whether it is paused. */
+  readonly known: boolean;
+}
+
+export class Feed {
+  readonly client: Client<BoardEvents>;
+  readonly #api: URL | undefined;
+  readonly #watchers = new Set<() => void>();
+  readonly #nodes = new Map<string, Node>();
+  #board: Board = { series: new Series(), nodes: [], thresholds: {}, pause: undefined, known: false };
+  /** When the newest second came, by this page's clock. */
+  #heardAt = 0;
+  #told = false;
+
+  /** api: where commands are posted to, where there is no WebSocket. */
+  constructor(client: Client<BoardEvents>, api?: URL) {
+    this.client = client;
+    this.#api = api;
+    client.on("metrics", (event) => this.#measured(event));
+    client.on("nodes", (event) => this.#there(event));
+    client.on("threshold", ({ metric, warning, critical }) => {
+      this.#change({ thresholds: { ...this.#board.thresholds, [metric]: { warning, critical } } });
+    });
+    client.on("pause", ({ paused, by, timestamp }) => {
+      this.#change({ pause: paused ? { by, time: Math.floor(timestamp / 1000) } : undefined, known: true });
+    });
+    // All that the server has: its clock may be behind, and what is too old it has forgotten.
+    client.subscribe(ROOM, { since: { time: 0 }, history: MOST_WITH_ROOM });
+    client.subscribe(STATE_ROOM, { history: 100 });
+  }
+
+  get = (): Board => this.#board;
+
+  watch = (watcher: () => void): (() => void) => {
+    this.#watchers.add(watcher);
+    return () => void this.#watchers.delete(watcher);
+  };
+
+  /** The second that charts end with: the pause's, the newest one, or a later one where nothing has come for a while. */
+  end(): number | undefined {
+    const { pause, series } = this.#board;
+    if (pause) return pause.time;
+    if (!series.last) return undefined;
+    const passed = Math.floor((this.client.clock.now() - this.#heardAt) / 1000);
+    return series.last.time + (passed > LATE_SECONDS ? passed : 0);
+  }
+
+  /** Sets a threshold for everybody. */
+  setThreshold(metric: Metric, { warning, critical }: Threshold): Promise<unknown> {
+    return this.#command({ type: "threshold", metric, warning, critical });
+  }
+
+  /** Holds the charts for everybody, or lets them go on. */
+  setPause(paused: boolean): Promise<unknown> {
+    return this.#command({ type: "pause", paused });
+  }
+
+  async #command(command: { type: string; [field: string]: unknown }): Promise<unknown> {
+    if (!this.#api) return this.client.request({ ...command, room: ROOM });
+    const body = JSON.stringify(command);
+    const headers = { "content-type": "application/json" };
+    const path = `rooms/${ROOM}/commands?username=${CALLER}`;
+    const answer = await fetch(new URL(path, this.#api), { method: "POST", headers, body });
+    const told = await answer.json().catch(() => ({}));
+    if (!answer.ok) throw new Error(told.detail ?? `The server answers with ${answer.status}`);
+    return told;
+  }
+
+  #measured({ data, timestamp }: BoardEvents["metrics"]): void {
+    const { series, pause } = this.#board;
+    const time = timestamp / 1000;
+    if (time > (series.last?.time ?? 0)) this.#heardAt = this.client.clock.now();
+    series.add({ time, values: data }, pause?.time);
+    this.#change({});
+  }
+
+  #there({ nodes, timestamp }: BoardEvents["nodes"]): void {
+    const time = timestamp / 1000;
+    const there = nodes.map(({ node: id, host, pid, data }) => {
+      const node = { id, host, pid, series: this.#nodes.get(id)?.series ?? new Series() };
+      node.series.add({ time, values: data }, this.#board.pause?.time);
+      this.#nodes.set(id, node);
+      return node;
+    });
+    for (const [id, { series }] of this.#nodes) if ((series.last?.time ?? 0) < time - LONGEST) this.#nodes.delete(id);
+    this.#change({ nodes: there });
+  }
+
+  /** What comes in one turn, such as an hour of seconds, is told once. */
+  #change(changes: Partial<Board>): void {
+    this.#board = { ...this.#board, ...changes };
+    if (this.#told) return;
+    this.#told = true;
+    queueMicrotask(() => {
+      this.#told = false;
+      for (const watcher of [...this.#watchers]) watcher();
+    });
+  }
+}
