@@ -3,13 +3,14 @@
 import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
+from tests.browser.next_tab import NextTab
 from tests.browser.scripted import ScriptedServer
-from tests.browser.tab import Tab
 from tests.support.server import CHAT, Server, serve
 
 ARGUMENTS = (
@@ -23,11 +24,13 @@ ARGUMENTS = (
     "--disable-quic",
 )
 # What Chromium itself says of a server that is down; no page can keep it from that.
-UNREACHABLE = "WebSocket connection to"
+UNREACHABLE = ("WebSocket connection to", "Failed to load resource: net::ERR_")
+
+STANDING_CLOCK = Path(__file__).parent / "standing_clock.js"
 
 numbers = count(1)
 
-OpenTab = Callable[..., Tab]
+OpenTab = Callable[..., NextTab]
 
 
 # Not for the whole session: while Playwright is at work, an event loop counts as running in this thread.
@@ -58,28 +61,30 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def open_tab(context: BrowserContext) -> Iterator[OpenTab]:
-    """Opens tabs; with `frozen` time stands still in them, and what they take for random is always one half."""
-    tabs: list[Tab] = []
+def said(context: BrowserContext) -> list[str]:
+    """All that the context's pages have said on the console: errors, and what their policy forbids."""
+    lines: list[str] = []
+    context.on("console", lambda message: lines.append(message.text))
+    context.on("weberror", lambda error: lines.append(str(error.error)))
+    return lines
 
-    def open_(
-        *, frozen: bool = False, script: ScriptedServer | None = None, kind: type[Tab] = Tab, **viewport: Any
-    ) -> Tab:
+
+@pytest.fixture
+def open_tab(context: BrowserContext, said: list[str]) -> Iterator[OpenTab]:
+    """Opens tabs; with `frozen` time stands still in them, and what they take for random is always one half."""
+
+    def open_(*, frozen: bool = False, script: ScriptedServer | None = None, **viewport: Any) -> NextTab:
         page = context.new_page()
         if viewport:
             page.set_viewport_size(viewport)  # type: ignore[arg-type]
         if frozen:
-            page.add_init_script("Math.random = () => 0.5")
-            page.clock.install(time=0)
-            page.clock.pause_at(1000)
+            page.add_init_script(path=STANDING_CLOCK)
         if script:
             page.route_web_socket("**/ws?session=*", script.accept)
-        tabs.append(kind(page))
-        return tabs[-1]
+        return NextTab(page)
 
     yield open_
-    said = [line for tab in tabs for line in tab.console if not line.startswith(UNREACHABLE)]
-    assert said == []
+    assert [line for line in said if not line.startswith(UNREACHABLE)] == []
 
 
 @pytest.fixture
@@ -93,16 +98,16 @@ def script() -> ScriptedServer:
 
 
 @pytest.fixture
-def ada(server: Server, open_tab: OpenTab, room: str) -> Tab:
+def ada(server: Server, open_tab: OpenTab, room: str) -> NextTab:
     return open_tab().enter(server.http, "ada", room)
 
 
 @pytest.fixture
-def bob(server: Server, open_tab: OpenTab, room: str, ada: Tab) -> Tab:
+def bob(server: Server, open_tab: OpenTab, room: str, ada: NextTab) -> NextTab:
     return open_tab().enter(server.http, "bob", room)
 
 
 @pytest.fixture
-def alone(server: Server, open_tab: OpenTab, room: str, script: ScriptedServer) -> Tab:
+def alone(server: Server, open_tab: OpenTab, room: str, script: ScriptedServer) -> NextTab:
     """A tab in which time stands still, with the scripted server."""
     return open_tab(frozen=True, script=script).enter(server.http, "ada", room)

@@ -1,37 +1,92 @@
-"""The chat page to come in a tab, in the words of who uses it."""
+"""The chat's page in a tab, in the words of who uses it."""
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
-from playwright.sync_api import Locator, Page
-
-from tests.browser.tab import Tab
+from playwright.sync_api import Locator, Page, expect
 
 
-class NextTab(Tab):
+class NextTab:
     """A tab and what is to be seen in it."""
 
     def __init__(self, page: Page) -> None:
-        super().__init__(page)
+        self.page = page
+        self.name = page.get_by_label("Your name")
+        self.room = page.get_by_label("Room", exact=True)
+        self.refusal = page.get_by_role("alert")
+        self.title = page.get_by_role("heading", level=1)
+        self.status = page.get_by_role("status")
         self.retry = page.locator(".connection button")
         self.countdown = page.locator(".countdown")
+        self.rooms = page.get_by_role("navigation", name="Rooms").get_by_role("link")
+        self.members = page.get_by_role("region", name="Here").get_by_role("listitem")
         self.count = page.locator(".members .count")
-        log = page.get_by_role("log")
-        self.texts = log.locator(".message .text")
-        self.own = log.locator(".own:not(.sending) .text")
-        self.sending = log.locator(".sending .text")
-        self.failed = log.locator(".failed")
-        self.days = log.locator(".day")
+        self.log = page.get_by_role("log")
+        self.texts = self.log.locator(".message .text")
+        self.senders = self.log.locator(".message bdi")
+        self.times = self.log.locator(".message time")
+        self.own = self.log.locator(".own:not(.sending) .text")
+        self.sending = self.log.locator(".sending .text")
+        self.failed = self.log.locator(".failed")
+        self.seen = self.log.locator(".seen")
+        self.notices = self.log.locator(".notice p")
+        self.days = self.log.locator(".day")
+        self.foreign = page.locator("img[src=x], script:not([src])")
         self.typing = page.locator("p.typing")
+        self.text = page.get_by_label("Message", exact=True)
+        self.send = page.get_by_role("button", name="Send", exact=True)
         self.search = page.get_by_label("Search this room")
         self.matches = page.get_by_role("search").get_by_role("listitem")
 
     def open(self, url: str, room: str) -> NextTab:
         """Goes to the page by a link to a room."""
-        self.page.goto(f"{url}/next/#{quote(room)}")
+        self.page.goto(f"{url}/#{quote(room)}")
         return self
+
+    def enter(self, url: str, name: str, room: str) -> NextTab:
+        """Goes to the page and into a room."""
+        self.open(url, room)
+        self.name.fill(name)
+        self.page.get_by_role("button", name="Enter").click()
+        self.expect_connected()
+        return self
+
+    def expect_connected(self) -> None:
+        """Waits until it is in a room; as long as a server takes to start, and the wait before a second try."""
+        expect(self.status).to_have_text("Connected", timeout=20_000)
 
     def message(self, text: str) -> Locator:
         """The message of this text."""
         return self.page.get_by_role("article").filter(has_text=text)
+
+    def say(self, text: str) -> None:
+        self.text.fill(text)
+        self.text.press("Enter")
+
+    def go(self, room: str) -> None:
+        self.page.get_by_label("Another room").fill(room)
+        self.page.get_by_role("button", name="Go").click()
+
+    def look_away(self) -> None:
+        """Another tab comes in front of it."""
+        self._show(hidden=True)
+
+    def look_back(self) -> None:
+        """It is in front again."""
+        self._show(hidden=False)
+
+    def _show(self, *, hidden: bool) -> None:
+        script = "hidden => Object.defineProperty(document, 'hidden', { configurable: true, value: hidden })"
+        self.page.evaluate(script, hidden)
+        self.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+    def wait(self, ms: int) -> None:
+        """Time goes on, where it stands still otherwise."""
+        self.page.evaluate("ms => pass(ms)", ms)
+
+    def duplicate(self) -> NextTab:
+        """A tab that begins with all that this one stores."""
+        with self.page.expect_popup() as popup:
+            self.page.evaluate("() => void open(location.href)")
+        return NextTab(popup.value)

@@ -7,7 +7,7 @@ from tests.browser.conftest import OpenTab
 from tests.support.server import Server
 
 
-@pytest.mark.parametrize("path", ["/next/"])
+@pytest.mark.parametrize("path", ["/"])
 def test_a_page_runs_under_its_policy_and_asks_only_its_own_server(
     server: Server, open_tab: OpenTab, path: str
 ) -> None:

@@ -1,9 +1,7 @@
-"""The chat page to come in Chromium: several rooms at once, and what was said in them."""
+"""The chat's page in Chromium: people come, go and chat, in several rooms at once."""
 
-from functools import partial
 from typing import Any
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenTab
@@ -12,6 +10,8 @@ from tests.browser.scripted import ScriptedServer
 from tests.support.server import ROOT, Server
 
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
+SCRIPT = "<script>hacked = 1</script>"
+IMAGE = "<img src=x onerror=hacked=1>"
 
 
 def complaints(page: Page) -> list[Any]:
@@ -21,19 +21,78 @@ def complaints(page: Page) -> list[Any]:
     return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]]
 
 
-@pytest.fixture
-def open_next(open_tab: OpenTab) -> OpenTab:
-    return partial(open_tab, kind=NextTab)
+def test_two_tabs_chat_and_see_each_other(ada: NextTab, bob: NextTab) -> None:
+    expect(ada.members).to_have_text(["ada", "bob"])
+    expect(bob.members).to_have_text(["ada", "bob"])
+    expect(ada.count).to_have_text("2")
+    ada.say("hello")
+    expect(bob.texts).to_have_text(["hello"])
+    bob.say("hi")
+    for tab in (ada, bob):
+        expect(tab.senders).to_have_text(["ada", "bob"])
+        expect(tab.texts).to_have_text(["hello", "hi"])
 
 
-@pytest.fixture
-def ada(server: Server, open_next: OpenTab, room: str) -> NextTab:
-    return open_next().enter(server.http, "ada", room)  # type: ignore[return-value]
+def test_a_message_shows_when_the_server_got_it(alone: NextTab) -> None:
+    alone.say("hello")
+    expect(alone.times).to_have_text(["22:13"])
+    expect(alone.times).to_have_attribute("datetime", "2023-11-14T22:13:20.000Z")
 
 
-@pytest.fixture
-def bob(server: Server, open_next: OpenTab, room: str, ada: NextTab) -> NextTab:
-    return open_next().enter(server.http, "bob", room)  # type: ignore[return-value]
+def test_only_the_own_messages_stand_out_when_another_has_the_same_name(
+    server: Server, open_tab: OpenTab, room: str, ada: NextTab
+) -> None:
+    other = open_tab().enter(server.http, "ada", room)
+    expect(ada.members).to_have_text(["ada", "ada"])
+    ada.say("it is me")
+    other.say("no, me")
+    expect(ada.texts).to_have_text(["it is me", "no, me"])
+    expect(ada.own).to_have_text(["it is me"])
+    expect(other.own).to_have_text(["no, me"])
+
+
+def test_everything_can_be_done_with_the_keyboard(server: Server, open_tab: OpenTab, room: str) -> None:
+    tab = open_tab().open(server.http, room)
+    expect(tab.name).to_be_focused()
+    tab.page.keyboard.type("ada")
+    tab.page.keyboard.press("Enter")
+    tab.expect_connected()
+    expect(tab.text).to_be_focused()
+    tab.page.keyboard.type("hello")
+    tab.page.keyboard.press("Enter")
+    expect(tab.texts).to_have_text(["hello"])
+    expect(tab.text).to_have_value("")
+
+
+def test_blanks_are_not_sent(alone: NextTab, script: ScriptedServer) -> None:
+    alone.say("  ")
+    alone.say("hello")
+    expect(alone.texts).to_have_text(["hello"])
+    assert script.received == ["join", "typing", "message"]
+
+
+def test_what_is_written_and_not_sent_is_there_after_a_reload(ada: NextTab, room: str) -> None:
+    ada.text.fill("half a thou")
+    ada.go(f"{room} b")
+    expect(ada.text).to_have_value("")
+    ada.rooms.first.click()
+    expect(ada.text).to_have_value("half a thou")
+    ada.page.reload()
+    expect(ada.text).to_have_value("half a thou")
+
+
+def test_what_is_searched_for_is_found_and_shown_in_its_place(ada: NextTab) -> None:
+    for text in ("the first line", "another", "a line like this"):
+        ada.say(text)
+    expect(ada.own).to_have_count(3)
+    ada.page.get_by_role("button", name="Search").click()
+    ada.search.fill("LINE")
+    expect(ada.matches).to_have_count(2)
+    ada.matches.last.get_by_role("button").click()
+    expect(ada.page.locator(".row.shown .text")).to_have_text("the first line")
+
+
+# Rooms
 
 
 def test_two_people_chat_in_two_rooms_and_miss_nothing_in_the_other(ada: NextTab, bob: NextTab, room: str) -> None:
@@ -55,6 +114,27 @@ def test_two_people_chat_in_two_rooms_and_miss_nothing_in_the_other(ada: NextTab
     expect(bob.members).to_have_text(["ada", "bob"])
 
 
+def test_a_room_is_left_by_its_button_and_the_other_stays(ada: NextTab, bob: NextTab, room: str) -> None:
+    ada.go(f"{room} b")
+    expect(ada.title).to_have_text(f"{room} b")
+    expect(bob.notices).to_have_count(0)
+    ada.page.get_by_role("button", name=f"Leave {room}", exact=True).click()
+    expect(bob.notices).to_have_text(["ada left"])
+    expect(bob.members).to_have_text(["bob"])
+    expect(ada.title).to_have_text(f"{room} b")
+    ada.page.go_back()
+    expect(bob.members).to_have_text(["bob", "ada"])
+
+
+def test_what_is_said_elsewhere_is_not_shown_here(alone: NextTab, script: ScriptedServer, room: str) -> None:
+    alone.go("b")
+    expect(alone.title).to_have_text("b")
+    script.say("eve", "there", room=room)
+    script.say("eve", "here", room="b")
+    expect(alone.texts).to_have_text(["here"])
+    expect(alone.rooms.first).to_contain_text("1 unread")
+
+
 def test_what_is_unread_is_counted_in_the_title_while_nobody_looks(ada: NextTab, bob: NextTab, room: str) -> None:
     ada.look_away()
     bob.say("one")
@@ -64,41 +144,155 @@ def test_what_is_unread_is_counted_in_the_title_while_nobody_looks(ada: NextTab,
     expect(ada.page).to_have_title(f"{room} · Hubbub")
 
 
-def test_what_is_written_and_not_sent_is_there_after_a_reload(ada: NextTab, room: str) -> None:
-    ada.text.fill("half a thou")
+def test_a_link_to_a_room_fills_the_form(server: Server, open_tab: OpenTab) -> None:
+    tab = open_tab().open(server.http, "caffè & più")
+    expect(tab.room).to_have_value("caffè & più")
+
+
+def test_visited_rooms_are_listed_in_every_tab_of_the_browser(
+    server: Server, open_tab: OpenTab, ada: NextTab, room: str
+) -> None:
     ada.go(f"{room} b")
-    expect(ada.text).to_have_value("")
-    ada.rooms.first.click()
-    expect(ada.text).to_have_value("half a thou")
+    expect(ada.rooms).to_have_text([room, f"{room} b"])
+    expect(ada.rooms.last).to_have_attribute("aria-current", "page")
+    other = open_tab().enter(server.http, "bob", f"{room} c")
+    expect(other.rooms).to_have_text([f"{room} c", room, f"{room} b"])
+    expect(ada.rooms).to_have_text([room, f"{room} b", f"{room} c"])
+
+
+def test_a_name_that_the_server_refuses_leads_back_to_the_form(ada: NextTab) -> None:
+    ada.go("a*b")
+    expect(ada.refusal).to_have_text("Names must not hold '*'")
+    expect(ada.name).to_have_value("ada")
+    expect(ada.room).to_have_value("a*b")
+
+
+# Who is here, who is typing
+
+
+def test_who_reloads_is_back_and_the_other_sees_it_leave_and_join(ada: NextTab, bob: NextTab) -> None:
     ada.page.reload()
-    expect(ada.text).to_have_value("half a thou")
+    ada.expect_connected()
+    expect(bob.notices).to_have_text(["ada left", "ada joined"])
+    expect(bob.members).to_have_text(["bob", "ada"])
+    expect(ada.members).to_have_text(["bob", "ada"])
 
 
-def test_typing_is_shown_to_the_other(ada: NextTab, bob: NextTab) -> None:
+def test_who_leaves_is_gone_at_once(ada: NextTab, bob: NextTab) -> None:
+    ada.page.get_by_role("button", name="Leave", exact=True).click()
+    expect(ada.name).to_have_value("ada")
+    expect(bob.notices).to_have_text(["ada left"])
+    expect(bob.members).to_have_text(["bob"])
+
+
+def test_a_count_stands_for_names_that_are_not_known_any_more(
+    server: Server, open_tab: OpenTab, script: ScriptedServer, room: str
+) -> None:
+    script.members = ["bob", "eve"]
+    tab = open_tab(script=script).enter(server.http, "ada", room)
+    expect(tab.members).to_have_text(["bob", "eve", "ada"])
+    script.send("member_count", room=room, memberCount=1500)
+    expect(tab.count).to_have_text("1500")
+    expect(tab.members).to_have_text(["ada", "and 1499 more"])
+
+
+def test_a_small_room_is_asked_for_the_names_behind_a_count(alone: NextTab, script: ScriptedServer, room: str) -> None:
+    script.send("member_count", room=room, memberCount=3)
+    expect(alone.count).to_have_text("3")
+    (asked,) = script.all("presence")
+    script.send("ok", id=asked["id"], room=room, members=["bob", "ada", "eve"], count=3)
+    expect(alone.members).to_have_text(["bob", "ada", "eve"])
+
+
+def test_typing_is_shown_to_the_other_only_and_for_four_seconds(
+    server: Server, open_tab: OpenTab, room: str, ada: NextTab
+) -> None:
+    bob = open_tab(frozen=True).enter(server.http, "bob", room)
     ada.text.press_sequentially("he")
     expect(bob.typing).to_have_text("ada is typing…")
     expect(ada.typing).to_have_text("")
+    bob.wait(3999)
+    expect(bob.typing).to_have_text("ada is typing…")
+    bob.wait(1)
+    expect(bob.typing).to_have_text("")
+
+
+def test_a_message_ends_its_senders_typing(server: Server, open_tab: OpenTab, room: str, ada: NextTab) -> None:
+    bob = open_tab(frozen=True).enter(server.http, "bob", room)
+    ada.text.press_sequentially("he")
+    expect(bob.typing).to_have_text("ada is typing…")
     ada.text.press("Enter")
     expect(bob.texts).to_have_text(["he"])
     expect(bob.typing).to_have_text("")
 
 
-def test_what_is_searched_for_is_found_and_shown_in_its_place(ada: NextTab) -> None:
-    for text in ("the first line", "another", "a line like this"):
-        ada.say(text)
-    expect(ada.own).to_have_count(3)
-    ada.page.get_by_role("button", name="Search").click()
-    ada.search.fill("LINE")
-    expect(ada.matches).to_have_count(2)
-    ada.matches.last.get_by_role("button").click()
-    expect(ada.page.locator(".row.shown .text")).to_have_text("the first line")
+def test_typing_is_sent_at_most_every_two_seconds(alone: NextTab, script: ScriptedServer) -> None:
+    alone.text.press_sequentially("ab")
+    alone.wait(1999)
+    alone.text.press_sequentially("c")
+    alone.text.press("Enter")
+    alone.wait(1)
+    alone.text.press_sequentially("d")
+    alone.text.press("Enter")
+    expect(alone.texts).to_have_text(["abc", "d"])
+    assert script.received == ["join", "typing", "message", "typing", "message"]
+
+
+# Hostile words
+
+
+def test_markup_in_names_and_texts_is_shown_as_text(server: Server, open_tab: OpenTab, room: str, ada: NextTab) -> None:
+    other = open_tab().enter(server.http, SCRIPT, room)
+    expect(ada.notices).to_have_text([f"{SCRIPT} joined"])
+    expect(ada.members).to_have_text(["ada", SCRIPT])
+    other.text.press_sequentially(IMAGE)
+    expect(ada.typing).to_have_text(f"{SCRIPT} is typing…")
+    other.text.press("Enter")
+    other.say(SCRIPT)
+    expect(ada.senders).to_have_text([SCRIPT, SCRIPT])
+    expect(ada.texts).to_have_text([IMAGE, SCRIPT])
+    expect(ada.foreign).to_have_count(0)
+    assert ada.page.evaluate("typeof hacked") == "undefined"
+
+
+def test_markup_in_rooms_is_shown_as_text(server: Server, open_tab: OpenTab) -> None:
+    tab = open_tab().enter(server.http, "ada", IMAGE)
+    tab.go(SCRIPT)
+    expect(tab.rooms).to_have_text([IMAGE, SCRIPT])
+    expect(tab.title).to_have_text(SCRIPT)
+    expect(tab.foreign).to_have_count(0)
+    assert tab.page.evaluate("typeof hacked") == "undefined"
+
+
+def test_the_page_forbids_scripts_that_are_not_its_own(ada: NextTab, said: list[str]) -> None:
+    ada.page.evaluate("document.body.append(Object.assign(document.createElement('script'), { text: 'hacked = 1' }))")
+    ada.page.evaluate("document.body.setAttribute('onclick', 'hacked = 1')")
+    ada.title.click()
+    assert ada.page.evaluate("typeof hacked") == "undefined"
+    # And whoever reads the console of these tests is told of it.
+    assert [line for line in said if "Content Security Policy" in line] == said != []
+    said.clear()
 
 
 # Much to see
 
 
+def test_the_newest_line_is_in_view_unless_the_reader_has_scrolled_up(alone: NextTab, script: ScriptedServer) -> None:
+    for number in range(30):
+        script.say("eve", f"line {number}")
+    expect(alone.message("line 29")).to_be_in_viewport(ratio=1)
+    alone.page.set_viewport_size({"width": 360, "height": 480})
+    expect(alone.message("line 29")).to_be_in_viewport(ratio=1)
+    alone.log.evaluate("log => { log.scrollTop = 0; }")
+    expect(alone.texts.first).to_have_text("line 0")
+    script.say("eve", "news")
+    expect(alone.page.get_by_text("eve: news")).to_be_attached()
+    expect(alone.texts.first).to_be_in_viewport(ratio=1)
+    expect(alone.message("news")).not_to_be_in_viewport()
+
+
 def test_ten_thousand_messages_are_scrolled_through_and_few_are_drawn(
-    server: Server, open_next: OpenTab, script: ScriptedServer, room: str
+    server: Server, open_tab: OpenTab, script: ScriptedServer, room: str
 ) -> None:
     script.room = room
     script.missed = {
@@ -106,7 +300,7 @@ def test_ten_thousand_messages_are_scrolled_through_and_few_are_drawn(
         "seq": 10_000,
         "head": 10_000,
     }
-    tab = open_next(script=script).enter(server.http, "ada", room)
+    tab = open_tab(script=script).enter(server.http, "ada", room)
     expect(tab.texts.last).to_have_text("line 10000")
     expect(tab.texts.last).to_be_in_viewport()
     tab.page.get_by_role("log").evaluate("log => { log.scrollTop = log.scrollHeight / 2; }")
@@ -119,13 +313,13 @@ def test_ten_thousand_messages_are_scrolled_through_and_few_are_drawn(
 # Everybody can use it
 
 
-def test_axe_finds_nothing_to_complain_of(server: Server, open_next: OpenTab, ada: NextTab, bob: NextTab) -> None:
+def test_axe_finds_nothing_to_complain_of(server: Server, open_tab: OpenTab, ada: NextTab, bob: NextTab) -> None:
     ada.say("one")
     bob.say("two")
     expect(ada.texts).to_have_count(2)
     ada.page.get_by_role("button", name="Search").click()
     ada.search.fill("o")
-    outside = open_next().open(server.http, "lobby")
+    outside = open_tab().open(server.http, "lobby")
     for page in (ada.page, outside.page):
         page.emulate_media(reduced_motion="reduce")
         assert complaints(page) == []
@@ -134,8 +328,8 @@ def test_axe_finds_nothing_to_complain_of(server: Server, open_next: OpenTab, ad
     assert complaints(ada.page) == []
 
 
-def test_a_phone_shows_the_whole_page_in_its_width(server: Server, open_next: OpenTab) -> None:
-    tab = open_next(width=360, height=640).enter(server.http, "W" * 30, "W" * 50)
+def test_a_phone_shows_the_whole_page_in_its_width(server: Server, open_tab: OpenTab) -> None:
+    tab = open_tab(width=360, height=640).enter(server.http, "W" * 30, "W" * 50)
     tab.say("W" * 2000)
     expect(tab.texts).to_have_text(["W" * 2000])
     expect(tab.send).to_be_in_viewport(ratio=1)

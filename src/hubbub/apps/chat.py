@@ -1,13 +1,11 @@
 """The chat: messages, typing, and a page. Joining, leaving and who is here come with the protocol."""
 
 from hashlib import blake2b
-from pathlib import Path
 from typing import Annotated
 from unicodedata import combining, normalize
 
 import msgspec
 from msgspec import Meta
-from starlette.staticfiles import StaticFiles
 
 from hubbub import Command, CommandError, Connection, Event, Hubbub, Member, MessageId, Publication
 from hubbub.apps.static import Pages
@@ -20,8 +18,7 @@ MOST_MARKS = 30  # as in Unicode's stream-safe text
 Text = Annotated[str, Meta(extra_json_schema={"pattern": NO_SPACE, "maxLength": LONGEST_TEXT})]
 
 app = Hubbub()
-app.mount("/next", Pages())  # what comes next: the pages of web/app, until they can do what this one can
-app.mount("/", StaticFiles(directory=Path(__file__).parent / "chat_page", html=True))
+app.mount("/", Pages())
 
 
 class Say(Command, tag="message"):

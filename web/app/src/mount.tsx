@@ -5,7 +5,7 @@ import { type ReactNode, StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 
 // The server's paths are beside the page; above it where the page has a folder of its own.
-const above = /\/(next|dashboard)\//.test(location.pathname) ? "../" : "./";
+const above = /\/dashboard\//.test(location.pathname) ? "../" : "./";
 
 /** Where something of the server is. */
 export const addressOf = (path: string): URL => new URL(`${above}${path}`, location.href);

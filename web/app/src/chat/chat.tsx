@@ -36,8 +36,8 @@ function useKeptSession(): void {
 function Visitor({ signIn, signedIn }: { signIn: (token: string) => void; signedIn: boolean }) {
   const address = useAddress();
   const { user } = useConnection();
-  const [name, setName] = useState(() => (roomFrom(address) ? load("tab", "name") : ""));
   const [rooms, setRooms] = useState<readonly string[]>(() => loadRooms("tab"));
+  const [name, setName] = useState(() => (rooms.length ? load("tab", "name") : ""));
   const [refusal, setRefusal] = useState("");
   useKeptSession();
   useEffect(() => saveRooms("tab", rooms), [rooms]);
@@ -61,7 +61,6 @@ function Visitor({ signIn, signedIn }: { signIn: (token: string) => void; signed
   const leaveAll = () => {
     setName("");
     setRooms([]);
-    save("tab", "name", "");
   };
   const refuse = (room: string, why: string) => {
     setRooms(rooms.filter((other) => other !== room));
@@ -82,5 +81,3 @@ function Visitor({ signIn, signedIn }: { signIn: (token: string) => void; signed
     <Desk name={user?.name ?? name} rooms={rooms} room={address} leave={leave} leaveAll={leaveAll} refuse={refuse} />
   );
 }
-
-const roomFrom = (address: string) => address !== "";

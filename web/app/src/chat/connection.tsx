@@ -1,13 +1,13 @@
 // How the connection stands, in words, with the time until the next try.
 import { useConnection } from "@hubbub/react";
-import { useEffect, useState } from "react";
+import { useEffect, useReducer, useState } from "react";
 import { connectionLine } from "./words.ts";
 
 /** Whether there was a connection before the try that failed last. */
 function useHad(status: string): boolean {
-  const [last, setLast] = useState({ status, had: false });
-  if (last.status === status) return last.had;
   const there = status === "connected" || status === "resuming";
+  const [last, setLast] = useState({ status, had: there });
+  if (last.status === status) return last.had;
   const failed = last.status === "connecting" && (status === "waiting" || status === "offline");
   const had = there || (last.had && !failed);
   setLast({ status, had });
@@ -16,11 +16,10 @@ function useHad(status: string): boolean {
 
 /** Seconds until a time, as they go by. */
 function useSeconds(until: number | undefined): number {
-  const [now, setNow] = useState(Date.now);
-  const left = until === undefined ? 0 : Math.max(until - now, 0);
+  const [, tick] = useReducer((ticks: number) => ticks + 1, 0);
+  const left = until === undefined ? 0 : Math.max(until - Date.now(), 0);
   useEffect(() => {
     if (until === undefined) return;
-    const tick = () => setNow(Date.now());
     const timer = setTimeout(tick, Math.max(until - Date.now(), 0) % 1000 || 1000);
     return () => clearTimeout(timer);
   });
