@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from tests.browser.next_tab import NextTab
 from tests.browser.scripted import ScriptedServer
+from tests.browser.tab import Tab
 from tests.support.server import CHAT, Server, serve
 
 ARGUMENTS = (
@@ -30,7 +30,7 @@ STANDING_CLOCK = Path(__file__).parent / "standing_clock.js"
 
 numbers = count(1)
 
-OpenTab = Callable[..., NextTab]
+OpenTab = Callable[..., Tab]
 
 
 # Not for the whole session: while Playwright is at work, an event loop counts as running in this thread.
@@ -73,7 +73,7 @@ def said(context: BrowserContext) -> list[str]:
 def open_tab(context: BrowserContext, said: list[str]) -> Iterator[OpenTab]:
     """Opens tabs; with `frozen` time stands still in them, and what they take for random is always one half."""
 
-    def open_(*, frozen: bool = False, script: ScriptedServer | None = None, **viewport: Any) -> NextTab:
+    def open_(*, frozen: bool = False, script: ScriptedServer | None = None, **viewport: Any) -> Tab:
         page = context.new_page()
         if viewport:
             page.set_viewport_size(viewport)  # type: ignore[arg-type]
@@ -81,7 +81,7 @@ def open_tab(context: BrowserContext, said: list[str]) -> Iterator[OpenTab]:
             page.add_init_script(path=STANDING_CLOCK)
         if script:
             page.route_web_socket("**/ws?session=*", script.accept)
-        return NextTab(page)
+        return Tab(page)
 
     yield open_
     assert [line for line in said if not line.startswith(UNREACHABLE)] == []
@@ -98,16 +98,16 @@ def script() -> ScriptedServer:
 
 
 @pytest.fixture
-def ada(server: Server, open_tab: OpenTab, room: str) -> NextTab:
+def ada(server: Server, open_tab: OpenTab, room: str) -> Tab:
     return open_tab().enter(server.http, "ada", room)
 
 
 @pytest.fixture
-def bob(server: Server, open_tab: OpenTab, room: str, ada: NextTab) -> NextTab:
+def bob(server: Server, open_tab: OpenTab, room: str, ada: Tab) -> Tab:
     return open_tab().enter(server.http, "bob", room)
 
 
 @pytest.fixture
-def alone(server: Server, open_tab: OpenTab, room: str, script: ScriptedServer) -> NextTab:
+def alone(server: Server, open_tab: OpenTab, room: str, script: ScriptedServer) -> Tab:
     """A tab in which time stands still, with the scripted server."""
     return open_tab(frozen=True, script=script).enter(server.http, "ada", room)

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext
 
 from tests.browser.conftest import OpenTab
-from tests.browser.next_tab import NextTab
+from tests.browser.tab import Tab
 from tests.browser.test_event_source import LISTEN
 from tests.support.certificates import Authority
 from tests.support.proxies import PROXIES, Proxy, proxied
@@ -47,7 +47,7 @@ def test_an_event_source_gets_each_event_as_it_comes(proxy: Proxy, context: Brow
     page.evaluate(LISTEN, [room])
     page.wait_for_function("recovered.length === 1")
     ada = context.new_page()
-    tab = NextTab(ada).enter(proxy.http, "ada", room)
+    tab = Tab(ada).enter(proxy.http, "ada", room)
     for number, text in enumerate(("one", "two"), 1):
         tab.say(text)
         page.wait_for_function("count => heard.length === count", arg=number)

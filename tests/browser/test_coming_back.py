@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenTab
-from tests.browser.next_tab import NextTab
 from tests.browser.scripted import ScriptedServer
+from tests.browser.tab import Tab
 from tests.support.server import CHAT, FAST, Server, serve
 
 MISSING = "Some messages may be missing here"
@@ -23,7 +23,7 @@ def serve_kept(folder: Path, port: int | None = None) -> AbstractContextManager[
 # History
 
 
-def test_who_comes_first_sees_what_was_said_before(server: Server, open_tab: OpenTab, room: str, ada: NextTab) -> None:
+def test_who_comes_first_sees_what_was_said_before(server: Server, open_tab: OpenTab, room: str, ada: Tab) -> None:
     ada.say("one")
     ada.say("two")
     expect(ada.texts).to_have_text(["one", "two"])
@@ -34,7 +34,7 @@ def test_who_comes_first_sees_what_was_said_before(server: Server, open_tab: Ope
     expect(bob.own).to_have_count(0)
 
 
-def test_a_reload_shows_the_history_and_which_messages_are_ours(ada: NextTab, bob: NextTab) -> None:
+def test_a_reload_shows_the_history_and_which_messages_are_ours(ada: Tab, bob: Tab) -> None:
     ada.say("one")
     expect(bob.texts).to_have_text(["one"])
     bob.say("two")
@@ -45,7 +45,7 @@ def test_a_reload_shows_the_history_and_which_messages_are_ours(ada: NextTab, bo
     expect(ada.own).to_have_text(["one"])
 
 
-def test_a_reload_takes_the_session_up(alone: NextTab, script: ScriptedServer) -> None:
+def test_a_reload_takes_the_session_up(alone: Tab, script: ScriptedServer) -> None:
     alone.page.reload()
     alone.expect_connected()
     assert [socket.url.partition("?")[2] for socket in script.sockets] == ["session=", "session=a+session"]
@@ -113,7 +113,7 @@ def test_a_server_that_forgot_everything_is_told_of(tmp_path: Path, open_tab: Op
 # Positions
 
 
-def test_a_reconnect_joins_from_the_position_reached(alone: NextTab, script: ScriptedServer) -> None:
+def test_a_reconnect_joins_from_the_position_reached(alone: Tab, script: ScriptedServer) -> None:
     script.say("eve", "one")
     expect(alone.texts).to_have_text(["one"])
     script.close(4408)
@@ -124,7 +124,7 @@ def test_a_reconnect_joins_from_the_position_reached(alone: NextTab, script: Scr
     assert (second["since"], second["history"]) == ({"epoch": "e", "seq": 1}, 50)
 
 
-def test_what_comes_once_more_is_shown_once(alone: NextTab, script: ScriptedServer) -> None:
+def test_what_comes_once_more_is_shown_once(alone: Tab, script: ScriptedServer) -> None:
     script.say("eve", "one")
     script.say("eve", "two")
     script.close(1011)
@@ -135,7 +135,7 @@ def test_what_comes_once_more_is_shown_once(alone: NextTab, script: ScriptedServ
     expect(alone.notices).to_have_count(0)
 
 
-def test_a_gap_is_told_of_and_is_where_we_go_on_from(alone: NextTab, script: ScriptedServer, room: str) -> None:
+def test_a_gap_is_told_of_and_is_where_we_go_on_from(alone: Tab, script: ScriptedServer, room: str) -> None:
     script.send("gap", room=room, epoch="e", seq=7)
     expect(alone.notices).to_have_text([MISSING])
     script.close(1011)
@@ -147,7 +147,7 @@ def test_a_gap_is_told_of_and_is_where_we_go_on_from(alone: NextTab, script: Scr
 # Sending
 
 
-def test_a_message_is_shown_as_sending_until_it_comes_back(alone: NextTab, script: ScriptedServer) -> None:
+def test_a_message_is_shown_as_sending_until_it_comes_back(alone: Tab, script: ScriptedServer) -> None:
     script.mute = True
     alone.say("a thought")
     expect(alone.sending).to_have_text(["a thought"])
@@ -159,7 +159,7 @@ def test_a_message_is_shown_as_sending_until_it_comes_back(alone: NextTab, scrip
     expect(alone.own).to_have_text(["a thought"])
 
 
-def test_a_message_without_an_answer_is_sent_again_under_its_messageid(alone: NextTab, script: ScriptedServer) -> None:
+def test_a_message_without_an_answer_is_sent_again_under_its_messageid(alone: Tab, script: ScriptedServer) -> None:
     script.mute = True
     alone.say("a thought")
     script.close(1011)
@@ -171,7 +171,7 @@ def test_a_message_without_an_answer_is_sent_again_under_its_messageid(alone: Ne
     assert first["messageId"] == second["messageId"]
 
 
-def test_a_message_that_came_with_what_we_missed_is_shown_once(alone: NextTab, script: ScriptedServer) -> None:
+def test_a_message_that_came_with_what_we_missed_is_shown_once(alone: Tab, script: ScriptedServer) -> None:
     script.mute = True
     alone.say("a thought")
     expect(alone.sending).to_have_count(1)
@@ -184,7 +184,7 @@ def test_a_message_that_came_with_what_we_missed_is_shown_once(alone: NextTab, s
     assert len({command["messageId"] for command in script.all("message")}) == 1
 
 
-def test_messages_keep_their_order_when_one_has_to_wait(alone: NextTab, script: ScriptedServer) -> None:
+def test_messages_keep_their_order_when_one_has_to_wait(alone: Tab, script: ScriptedServer) -> None:
     script.mute = True
     alone.say("one")
     alone.say("two")
@@ -199,7 +199,7 @@ def test_messages_keep_their_order_when_one_has_to_wait(alone: NextTab, script: 
     expect(alone.notices).to_have_count(0)
 
 
-def test_a_message_waits_for_the_room_it_was_said_in(alone: NextTab, script: ScriptedServer, room: str) -> None:
+def test_a_message_waits_for_the_room_it_was_said_in(alone: Tab, script: ScriptedServer, room: str) -> None:
     script.mute = True
     alone.say("for the first room")
     script.close(1011)
@@ -215,7 +215,7 @@ def test_a_message_waits_for_the_room_it_was_said_in(alone: NextTab, script: Scr
     assert [command["room"] for command in script.all("message")] == [room, room]
 
 
-def test_another_member_cannot_take_our_messageid_for_its_own_words(alone: NextTab, script: ScriptedServer) -> None:
+def test_another_member_cannot_take_our_messageid_for_its_own_words(alone: Tab, script: ScriptedServer) -> None:
     alone.say("mine")
     expect(alone.own).to_have_text(["mine"])
     script.say("ada", "not mine", messageId=script.all("message")[0]["messageId"])
@@ -223,7 +223,7 @@ def test_another_member_cannot_take_our_messageid_for_its_own_words(alone: NextT
     expect(alone.own).to_have_text(["mine"])
 
 
-def test_a_join_that_has_to_wait_is_sent_again(alone: NextTab, script: ScriptedServer) -> None:
+def test_a_join_that_has_to_wait_is_sent_again(alone: Tab, script: ScriptedServer) -> None:
     script.refusal = {"code": "unavailable", "message": "Not now", "retryAfter": 300}
     alone.go("b")
     expect(alone.status).to_have_text("Joining…")
@@ -238,7 +238,7 @@ def test_a_join_that_has_to_wait_is_sent_again(alone: NextTab, script: ScriptedS
 # Seen
 
 
-def test_who_has_seen_our_last_message_is_shown_under_it(ada: NextTab, bob: NextTab) -> None:
+def test_who_has_seen_our_last_message_is_shown_under_it(ada: Tab, bob: Tab) -> None:
     ada.say("one")
     expect(ada.seen).to_have_text("Seen by bob")
     bob.look_away()
@@ -251,14 +251,14 @@ def test_who_has_seen_our_last_message_is_shown_under_it(ada: NextTab, bob: Next
     expect(bob.seen).to_have_count(0)
 
 
-def test_a_reload_asks_who_has_seen_it(ada: NextTab, bob: NextTab) -> None:
+def test_a_reload_asks_who_has_seen_it(ada: Tab, bob: Tab) -> None:
     ada.say("one")
     expect(ada.seen).to_have_text("Seen by bob")
     ada.page.reload()
     expect(ada.seen).to_have_text("Seen by bob")
 
 
-def test_many_who_have_seen_it_are_counted(alone: NextTab, script: ScriptedServer, room: str) -> None:
+def test_many_who_have_seen_it_are_counted(alone: Tab, script: ScriptedServer, room: str) -> None:
     alone.say("one")
     expect(alone.own).to_have_text(["one"])
     for name in ("bob", "eve", "ada", "", "joe", "kim", "lea"):
@@ -266,7 +266,7 @@ def test_many_who_have_seen_it_are_counted(alone: NextTab, script: ScriptedServe
     expect(alone.seen).to_have_text("Seen by bob, eve, joe +2")
 
 
-def test_what_comes_is_acknowledged_once_a_second(alone: NextTab, script: ScriptedServer, room: str) -> None:
+def test_what_comes_is_acknowledged_once_a_second(alone: Tab, script: ScriptedServer, room: str) -> None:
     for number in range(5):
         script.say("eve", f"line {number}")
     expect(alone.texts).to_have_count(5)
@@ -276,7 +276,7 @@ def test_what_comes_is_acknowledged_once_a_second(alone: NextTab, script: Script
     assert acks == [(room, 1), (room, 5)]
 
 
-def test_what_comes_out_of_view_is_acknowledged_when_it_is_looked_at(alone: NextTab, script: ScriptedServer) -> None:
+def test_what_comes_out_of_view_is_acknowledged_when_it_is_looked_at(alone: Tab, script: ScriptedServer) -> None:
     alone.look_away()
     script.say("eve", "one")
     expect(alone.texts).to_have_count(1)
@@ -290,9 +290,7 @@ def test_what_comes_out_of_view_is_acknowledged_when_it_is_looked_at(alone: Next
 # Two tabs with one session
 
 
-def test_a_duplicated_tab_takes_the_session_over_and_the_first_can_go_on_with_another(
-    ada: NextTab, bob: NextTab
-) -> None:
+def test_a_duplicated_tab_takes_the_session_over_and_the_first_can_go_on_with_another(ada: Tab, bob: Tab) -> None:
     twin = ada.duplicate()
     twin.expect_connected()
     expect(ada.status).to_have_text("This chat went on in another tab")

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from tests.browser.conftest import OpenTab
-from tests.browser.next_tab import NextTab
 from tests.browser.scripted import ScriptedServer
+from tests.browser.tab import Tab
 from tests.support.server import CHAT, serve
 
 
@@ -52,7 +52,7 @@ def test_a_try_is_made_at_once_when_the_browser_is_online_again(
         tab.expect_connected()
 
 
-def test_what_is_typed_stays_while_the_user_has_to_act(alone: NextTab, script: ScriptedServer) -> None:
+def test_what_is_typed_stays_while_the_user_has_to_act(alone: Tab, script: ScriptedServer) -> None:
     alone.text.fill("a thought")
     script.close(1001)
     expect(alone.send).to_be_disabled()
@@ -74,7 +74,7 @@ def test_what_is_typed_stays_while_the_user_has_to_act(alone: NextTab, script: S
         (4409, "This chat went on in another tab"),
     ],
 )
-def test_no_try_follows_a_final_close_code(alone: NextTab, script: ScriptedServer, code: int, words: str) -> None:
+def test_no_try_follows_a_final_close_code(alone: Tab, script: ScriptedServer, code: int, words: str) -> None:
     script.close(code, "because")
     expect(alone.status).to_have_text(words)
     alone.wait(120_000)
@@ -83,7 +83,7 @@ def test_no_try_follows_a_final_close_code(alone: NextTab, script: ScriptedServe
     assert len(script.sockets) == 1
 
 
-def test_the_user_can_connect_again_after_a_final_close_code(alone: NextTab, script: ScriptedServer) -> None:
+def test_the_user_can_connect_again_after_a_final_close_code(alone: Tab, script: ScriptedServer) -> None:
     script.close(4403)
     alone.retry.click()
     alone.expect_connected()
@@ -92,7 +92,7 @@ def test_the_user_can_connect_again_after_a_final_close_code(alone: NextTab, scr
 
 @pytest.mark.parametrize("code", [1002, 1011, 4408])
 def test_other_close_codes_are_followed_by_a_try_that_joins_the_room_again(
-    alone: NextTab, script: ScriptedServer, room: str, code: int
+    alone: Tab, script: ScriptedServer, room: str, code: int
 ) -> None:
     script.close(code)
     expect(alone.countdown).to_have_text("Next try in 2 s")
@@ -101,7 +101,7 @@ def test_other_close_codes_are_followed_by_a_try_that_joins_the_room_again(
     assert [command["room"] for command in script.all("join")] == [room, room]
 
 
-def test_a_server_that_takes_and_drops_us_is_not_asked_every_second(alone: NextTab, script: ScriptedServer) -> None:
+def test_a_server_that_takes_and_drops_us_is_not_asked_every_second(alone: Tab, script: ScriptedServer) -> None:
     for seconds in (2, 3, 5):
         script.close(1011)
         expect(alone.countdown).to_have_text(f"Next try in {seconds} s")
@@ -109,7 +109,7 @@ def test_a_server_that_takes_and_drops_us_is_not_asked_every_second(alone: NextT
         alone.expect_connected()
 
 
-def test_a_connection_that_held_starts_the_waiting_anew(alone: NextTab, script: ScriptedServer) -> None:
+def test_a_connection_that_held_starts_the_waiting_anew(alone: Tab, script: ScriptedServer) -> None:
     script.close(1011)
     alone.wait(1150)
     alone.expect_connected()

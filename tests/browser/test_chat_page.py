@@ -5,8 +5,8 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenTab
-from tests.browser.next_tab import NextTab
 from tests.browser.scripted import ScriptedServer
+from tests.browser.tab import Tab
 from tests.support.server import ROOT, Server
 
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
@@ -21,7 +21,7 @@ def complaints(page: Page) -> list[Any]:
     return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]]
 
 
-def test_two_tabs_chat_and_see_each_other(ada: NextTab, bob: NextTab) -> None:
+def test_two_tabs_chat_and_see_each_other(ada: Tab, bob: Tab) -> None:
     expect(ada.members).to_have_text(["ada", "bob"])
     expect(bob.members).to_have_text(["ada", "bob"])
     expect(ada.count).to_have_text("2")
@@ -33,14 +33,14 @@ def test_two_tabs_chat_and_see_each_other(ada: NextTab, bob: NextTab) -> None:
         expect(tab.texts).to_have_text(["hello", "hi"])
 
 
-def test_a_message_shows_when_the_server_got_it(alone: NextTab) -> None:
+def test_a_message_shows_when_the_server_got_it(alone: Tab) -> None:
     alone.say("hello")
     expect(alone.times).to_have_text(["22:13"])
     expect(alone.times).to_have_attribute("datetime", "2023-11-14T22:13:20.000Z")
 
 
 def test_only_the_own_messages_stand_out_when_another_has_the_same_name(
-    server: Server, open_tab: OpenTab, room: str, ada: NextTab
+    server: Server, open_tab: OpenTab, room: str, ada: Tab
 ) -> None:
     other = open_tab().enter(server.http, "ada", room)
     expect(ada.members).to_have_text(["ada", "ada"])
@@ -64,14 +64,14 @@ def test_everything_can_be_done_with_the_keyboard(server: Server, open_tab: Open
     expect(tab.text).to_have_value("")
 
 
-def test_blanks_are_not_sent(alone: NextTab, script: ScriptedServer) -> None:
+def test_blanks_are_not_sent(alone: Tab, script: ScriptedServer) -> None:
     alone.say("  ")
     alone.say("hello")
     expect(alone.texts).to_have_text(["hello"])
     assert script.received == ["join", "typing", "message"]
 
 
-def test_what_is_written_and_not_sent_is_there_after_a_reload(ada: NextTab, room: str) -> None:
+def test_what_is_written_and_not_sent_is_there_after_a_reload(ada: Tab, room: str) -> None:
     ada.text.fill("half a thou")
     ada.go(f"{room} b")
     expect(ada.text).to_have_value("")
@@ -81,7 +81,7 @@ def test_what_is_written_and_not_sent_is_there_after_a_reload(ada: NextTab, room
     expect(ada.text).to_have_value("half a thou")
 
 
-def test_what_is_searched_for_is_found_and_shown_in_its_place(ada: NextTab) -> None:
+def test_what_is_searched_for_is_found_and_shown_in_its_place(ada: Tab) -> None:
     for text in ("the first line", "another", "a line like this"):
         ada.say(text)
     expect(ada.own).to_have_count(3)
@@ -95,7 +95,7 @@ def test_what_is_searched_for_is_found_and_shown_in_its_place(ada: NextTab) -> N
 # Rooms
 
 
-def test_two_people_chat_in_two_rooms_and_miss_nothing_in_the_other(ada: NextTab, bob: NextTab, room: str) -> None:
+def test_two_people_chat_in_two_rooms_and_miss_nothing_in_the_other(ada: Tab, bob: Tab, room: str) -> None:
     for tab in (ada, bob):
         tab.go(f"{room} b")
         expect(tab.title).to_have_text(f"{room} b")
@@ -114,7 +114,7 @@ def test_two_people_chat_in_two_rooms_and_miss_nothing_in_the_other(ada: NextTab
     expect(bob.members).to_have_text(["ada", "bob"])
 
 
-def test_a_room_is_left_by_its_button_and_the_other_stays(ada: NextTab, bob: NextTab, room: str) -> None:
+def test_a_room_is_left_by_its_button_and_the_other_stays(ada: Tab, bob: Tab, room: str) -> None:
     ada.go(f"{room} b")
     expect(ada.title).to_have_text(f"{room} b")
     expect(bob.notices).to_have_count(0)
@@ -126,7 +126,7 @@ def test_a_room_is_left_by_its_button_and_the_other_stays(ada: NextTab, bob: Nex
     expect(bob.members).to_have_text(["bob", "ada"])
 
 
-def test_what_is_said_elsewhere_is_not_shown_here(alone: NextTab, script: ScriptedServer, room: str) -> None:
+def test_what_is_said_elsewhere_is_not_shown_here(alone: Tab, script: ScriptedServer, room: str) -> None:
     alone.go("b")
     expect(alone.title).to_have_text("b")
     script.say("eve", "there", room=room)
@@ -135,7 +135,7 @@ def test_what_is_said_elsewhere_is_not_shown_here(alone: NextTab, script: Script
     expect(alone.rooms.first).to_contain_text("1 unread")
 
 
-def test_what_is_unread_is_counted_in_the_title_while_nobody_looks(ada: NextTab, bob: NextTab, room: str) -> None:
+def test_what_is_unread_is_counted_in_the_title_while_nobody_looks(ada: Tab, bob: Tab, room: str) -> None:
     ada.look_away()
     bob.say("one")
     bob.say("two")
@@ -150,7 +150,7 @@ def test_a_link_to_a_room_fills_the_form(server: Server, open_tab: OpenTab) -> N
 
 
 def test_visited_rooms_are_listed_in_every_tab_of_the_browser(
-    server: Server, open_tab: OpenTab, ada: NextTab, room: str
+    server: Server, open_tab: OpenTab, ada: Tab, room: str
 ) -> None:
     ada.go(f"{room} b")
     expect(ada.rooms).to_have_text([room, f"{room} b"])
@@ -160,7 +160,7 @@ def test_visited_rooms_are_listed_in_every_tab_of_the_browser(
     expect(ada.rooms).to_have_text([room, f"{room} b", f"{room} c"])
 
 
-def test_a_name_that_the_server_refuses_leads_back_to_the_form(ada: NextTab) -> None:
+def test_a_name_that_the_server_refuses_leads_back_to_the_form(ada: Tab) -> None:
     ada.go("a*b")
     expect(ada.refusal).to_have_text("Names must not hold '*'")
     expect(ada.name).to_have_value("ada")
@@ -170,7 +170,7 @@ def test_a_name_that_the_server_refuses_leads_back_to_the_form(ada: NextTab) -> 
 # Who is here, who is typing
 
 
-def test_who_reloads_is_back_and_the_other_sees_it_leave_and_join(ada: NextTab, bob: NextTab) -> None:
+def test_who_reloads_is_back_and_the_other_sees_it_leave_and_join(ada: Tab, bob: Tab) -> None:
     ada.page.reload()
     ada.expect_connected()
     expect(bob.notices).to_have_text(["ada left", "ada joined"])
@@ -178,7 +178,7 @@ def test_who_reloads_is_back_and_the_other_sees_it_leave_and_join(ada: NextTab, 
     expect(ada.members).to_have_text(["bob", "ada"])
 
 
-def test_who_leaves_is_gone_at_once(ada: NextTab, bob: NextTab) -> None:
+def test_who_leaves_is_gone_at_once(ada: Tab, bob: Tab) -> None:
     ada.page.get_by_role("button", name="Leave", exact=True).click()
     expect(ada.name).to_have_value("ada")
     expect(bob.notices).to_have_text(["ada left"])
@@ -196,7 +196,7 @@ def test_a_count_stands_for_names_that_are_not_known_any_more(
     expect(tab.members).to_have_text(["ada", "and 1499 more"])
 
 
-def test_a_small_room_is_asked_for_the_names_behind_a_count(alone: NextTab, script: ScriptedServer, room: str) -> None:
+def test_a_small_room_is_asked_for_the_names_behind_a_count(alone: Tab, script: ScriptedServer, room: str) -> None:
     script.send("member_count", room=room, memberCount=3)
     expect(alone.count).to_have_text("3")
     (asked,) = script.all("presence")
@@ -205,7 +205,7 @@ def test_a_small_room_is_asked_for_the_names_behind_a_count(alone: NextTab, scri
 
 
 def test_typing_is_shown_to_the_other_only_and_for_four_seconds(
-    server: Server, open_tab: OpenTab, room: str, ada: NextTab
+    server: Server, open_tab: OpenTab, room: str, ada: Tab
 ) -> None:
     bob = open_tab(frozen=True).enter(server.http, "bob", room)
     ada.text.press_sequentially("he")
@@ -217,7 +217,7 @@ def test_typing_is_shown_to_the_other_only_and_for_four_seconds(
     expect(bob.typing).to_have_text("")
 
 
-def test_a_message_ends_its_senders_typing(server: Server, open_tab: OpenTab, room: str, ada: NextTab) -> None:
+def test_a_message_ends_its_senders_typing(server: Server, open_tab: OpenTab, room: str, ada: Tab) -> None:
     bob = open_tab(frozen=True).enter(server.http, "bob", room)
     ada.text.press_sequentially("he")
     expect(bob.typing).to_have_text("ada is typing…")
@@ -226,7 +226,7 @@ def test_a_message_ends_its_senders_typing(server: Server, open_tab: OpenTab, ro
     expect(bob.typing).to_have_text("")
 
 
-def test_typing_is_sent_at_most_every_two_seconds(alone: NextTab, script: ScriptedServer) -> None:
+def test_typing_is_sent_at_most_every_two_seconds(alone: Tab, script: ScriptedServer) -> None:
     alone.text.press_sequentially("ab")
     alone.wait(1999)
     alone.text.press_sequentially("c")
@@ -241,7 +241,7 @@ def test_typing_is_sent_at_most_every_two_seconds(alone: NextTab, script: Script
 # Hostile words
 
 
-def test_markup_in_names_and_texts_is_shown_as_text(server: Server, open_tab: OpenTab, room: str, ada: NextTab) -> None:
+def test_markup_in_names_and_texts_is_shown_as_text(server: Server, open_tab: OpenTab, room: str, ada: Tab) -> None:
     other = open_tab().enter(server.http, SCRIPT, room)
     expect(ada.notices).to_have_text([f"{SCRIPT} joined"])
     expect(ada.members).to_have_text(["ada", SCRIPT])
@@ -264,7 +264,7 @@ def test_markup_in_rooms_is_shown_as_text(server: Server, open_tab: OpenTab) -> 
     assert tab.page.evaluate("typeof hacked") == "undefined"
 
 
-def test_the_page_forbids_scripts_that_are_not_its_own(ada: NextTab, said: list[str]) -> None:
+def test_the_page_forbids_scripts_that_are_not_its_own(ada: Tab, said: list[str]) -> None:
     ada.page.evaluate("document.body.append(Object.assign(document.createElement('script'), { text: 'hacked = 1' }))")
     ada.page.evaluate("document.body.setAttribute('onclick', 'hacked = 1')")
     ada.title.click()
@@ -277,7 +277,7 @@ def test_the_page_forbids_scripts_that_are_not_its_own(ada: NextTab, said: list[
 # Much to see
 
 
-def test_the_newest_line_is_in_view_unless_the_reader_has_scrolled_up(alone: NextTab, script: ScriptedServer) -> None:
+def test_the_newest_line_is_in_view_unless_the_reader_has_scrolled_up(alone: Tab, script: ScriptedServer) -> None:
     for number in range(30):
         script.say("eve", f"line {number}")
     expect(alone.message("line 29")).to_be_in_viewport(ratio=1)
@@ -313,7 +313,7 @@ def test_ten_thousand_messages_are_scrolled_through_and_few_are_drawn(
 # Everybody can use it
 
 
-def test_axe_finds_nothing_to_complain_of(server: Server, open_tab: OpenTab, ada: NextTab, bob: NextTab) -> None:
+def test_axe_finds_nothing_to_complain_of(server: Server, open_tab: OpenTab, ada: Tab, bob: Tab) -> None:
     ada.say("one")
     bob.say("two")
     expect(ada.texts).to_have_count(2)

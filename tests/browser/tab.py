@@ -7,7 +7,7 @@ from urllib.parse import quote
 from playwright.sync_api import Locator, Page, expect
 
 
-class NextTab:
+class Tab:
     """A tab and what is to be seen in it."""
 
     def __init__(self, page: Page) -> None:
@@ -39,12 +39,12 @@ class NextTab:
         self.search = page.get_by_label("Search this room")
         self.matches = page.get_by_role("search").get_by_role("listitem")
 
-    def open(self, url: str, room: str) -> NextTab:
+    def open(self, url: str, room: str) -> Tab:
         """Goes to the page by a link to a room."""
         self.page.goto(f"{url}/#{quote(room)}")
         return self
 
-    def enter(self, url: str, name: str, room: str) -> NextTab:
+    def enter(self, url: str, name: str, room: str) -> Tab:
         """Goes to the page and into a room."""
         self.open(url, room)
         self.name.fill(name)
@@ -85,8 +85,8 @@ class NextTab:
         """Time goes on, where it stands still otherwise."""
         self.page.evaluate("ms => pass(ms)", ms)
 
-    def duplicate(self) -> NextTab:
+    def duplicate(self) -> Tab:
         """A tab that begins with all that this one stores."""
         with self.page.expect_popup() as popup:
             self.page.evaluate("() => void open(location.href)")
-        return NextTab(popup.value)
+        return Tab(popup.value)
