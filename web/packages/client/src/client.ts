@@ -148,6 +148,7 @@ export class Client<App extends object = object> implements Line {
   }
 
   #emit(event: AnyEvent, seat?: Seat): void {
+    if (seat && event.messageId !== undefined) this.#outbox.seen(seat.name, event.messageId, event.seq as number);
     seat?.handlers.emit(event);
     this.#handlers.emit(event);
   }

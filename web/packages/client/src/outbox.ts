@@ -54,6 +54,15 @@ export class Outbox {
     this.#waiting.unshift(parcel);
   }
 
+  /** An event shows that its parcel was kept, though nobody has said so: it does not go again. */
+  seen(room: string, messageId: unknown, seq: number): void {
+    const index = this.#waiting.findIndex((one) => one.room === room && one.command.messageId === messageId);
+    const parcel = this.#waiting[index];
+    if (!parcel) return;
+    this.#waiting.splice(index, 1);
+    parcel.resolve({ messageId: parcel.command.messageId, seq });
+  }
+
   /** Gives up those for a room, or all. */
   clear(error: HubbubError, room?: string): void {
     const gone = this.#waiting.filter((parcel) => room === undefined || parcel.room === room);

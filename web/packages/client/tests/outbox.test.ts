@@ -1,7 +1,7 @@
 // What is sent, with a connection and without: in order, once, and not without bound.
 import { expect, test } from "vitest";
 import type { Room } from "../src/index.ts";
-import { info, Stage, turn } from "./stage.ts";
+import { info, message, Stage, turn } from "./stage.ts";
 
 const texts = (stage: Stage) => stage.socket.take().map(({ text }) => text);
 
@@ -78,6 +78,19 @@ test("a message without an answer is sent again on the next connection, under it
   expect(await sent).toEqual({ messageId: "m-1", seq: 1 });
   backInLobby(stage);
   expect(stage.socket.take()).toEqual([]);
+});
+
+test("a message that was kept unheard of, and comes with what was missed, is not sent again", async () => {
+  const [stage, room] = inLobby();
+  const sent = room.send("once", "m-1");
+  const next = room.send("next", "m-2");
+  stage.comeBack();
+  stage.socket.take();
+  const kept = message(1, { username: "ada", text: "once", messageId: "m-1" });
+  stage.socket.says(info("lobby", { recovered: true, seq: 1, head: 1, messages: [kept] }));
+  expect(await sent).toEqual({ messageId: "m-1", seq: 1 });
+  expect(answerAll(stage)).toEqual(["next"]);
+  await next;
 });
 
 test("a message that is sent again is not overtaken", () => {

@@ -24,6 +24,8 @@ const MOST_EVENTS = 20_000;
 export interface RoomOptions extends Entry {
   /** Listens, without being a member. */
   subscribe?: boolean;
+  /** What an earlier page has kept of `outgoing`: it is sent again under its ids, but for what had failed. */
+  outgoing?: readonly Outgoing[];
 }
 
 /** A message of one's own that is not in the log yet, as far as is known here. */
@@ -79,7 +81,7 @@ export class RoomStore {
   readonly #typing = new Map<string, number>();
   #room: Room<AppEvents> | undefined;
   #username: string | undefined;
-  #entry: Entry = {};
+  #entry: RoomOptions = {};
   #stop: (() => void) | undefined;
   #state = EMPTY;
   #epoch = "";
@@ -97,7 +99,10 @@ export class RoomStore {
     this.#notifier = new Notifier(this.#timers);
     this.watch = this.#notifier.watch;
     this.#hold = new Hold(
-      () => this.#enter(),
+      () => {
+        this.#enter();
+        this.#takeUp();
+      },
       () => this.#leave(),
     );
   }
@@ -115,7 +120,7 @@ export class RoomStore {
   };
 
   /** Is in the room until what this returns is called; the first one says how, and a later one may give another name. */
-  hold(entry: Entry): () => void {
+  hold(entry: RoomOptions): () => void {
     const renamed = entry.username !== undefined && entry.username !== this.#username;
     if (!this.#room) this.#entry = entry;
     const release = this.#hold.take();
@@ -182,7 +187,8 @@ export class RoomStore {
 
   #enter(): void {
     this.#stop?.();
-    const entry = { history: PAGE, ...this.#entry };
+    const { outgoing: _, ...options } = this.#entry;
+    const entry = { history: PAGE, ...options };
     this.#username = entry.username;
     const room = this.#subscribed ? this.#client.subscribe(this.name, entry) : this.#client.join(this.name, entry);
     this.#room = room;
@@ -283,6 +289,13 @@ export class RoomStore {
       (error) => this.#setOutgoing(messageId, { ...outgoing, state: "failed", error }, "sending"),
     );
     return sent;
+  }
+
+  #takeUp(): void {
+    for (const { error, ...one } of this.#entry.outgoing ?? []) {
+      if (error) this.#setOutgoing(one.messageId, { ...one, error });
+      else this.#send({ ...one, state: "sending" }).catch(() => {}); // shown by `outgoing`
+    }
   }
 
   /** The server has the message. Where its event has come already, nothing is left to wait for. */

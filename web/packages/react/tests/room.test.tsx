@@ -3,6 +3,7 @@
 import { act } from "@testing-library/react";
 import { useEffect } from "react";
 import { describe, expect, test } from "vitest";
+import { HubbubError } from "../../client/src/index.ts";
 import { EPOCH, info, message } from "../../client/tests/stage.ts";
 import { type RoomOptions, type RoomView, useRoom } from "../src/index.ts";
 import { Page, settle } from "./page.tsx";
@@ -508,6 +509,39 @@ describe("messages of one's own", () => {
     for (const text of ["a", "b", "c"]) result.current.send(text);
     page.frame();
     expect(result.current.outgoing.map(({ text }) => text)).toEqual(["a", "b", "c"]);
+  });
+
+  test("of an earlier page are sent again under their ids, but for those that had failed", async () => {
+    const error = new HubbubError("forbidden", "No");
+    const { page, result } = lobby(
+      {},
+      {
+        ...ADA,
+        outgoing: [
+          { messageId: "m-1", text: "one", state: "sending" },
+          { messageId: "m-2", text: "two", state: "failed", error },
+          { messageId: "m-3", text: "three", state: "sent" },
+        ],
+      },
+    );
+    expect(result.current.outgoing.map(({ state }) => state)).toEqual(["sending", "failed", "sending"]);
+    const { id, ...command } = page.socket.one();
+    expect(command).toEqual({ type: "message", room: "lobby", text: "one", messageId: "m-1" });
+    page.says({ type: "ok", id, seq: 1 }, message(1, { messageId: "m-1" }));
+    expect(page.socket.one()).toMatchObject({ text: "three", messageId: "m-3" });
+    expect(result.current.outgoing).toMatchObject([{ text: "two", error }, { text: "three" }]);
+  });
+
+  test("of an earlier page that are in the log are not sent again", async () => {
+    const kept = message(1, { messageId: "m-1" });
+    const { page, result } = lobby(
+      { seq: 1, head: 1, messages: [kept] },
+      { ...ADA, outgoing: [{ messageId: "m-1", text: "one", state: "sending" }] },
+    );
+    await settle();
+    page.frame();
+    expect(page.socket.take()).toEqual([]);
+    expect(result.current.outgoing).toEqual([]);
   });
 
   test("that nobody waits for fail without an unhandled rejection", async () => {
