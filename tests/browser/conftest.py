@@ -23,8 +23,12 @@ ARGUMENTS = (
     "--no-first-run",
     "--disable-quic",
 )
-# What Chromium itself says of a server that is down; no page can keep it from that.
-UNREACHABLE = ("WebSocket connection to", "Failed to load resource: net::ERR_")
+# What Chromium itself says of a server that is down, or asks who one is; no page can keep it from that.
+UNREACHABLE = (
+    "WebSocket connection to",
+    "Failed to load resource: net::ERR_",
+    "Failed to load resource: the server responded with a status of 401",
+)
 
 STANDING_CLOCK = Path(__file__).parent / "standing_clock.js"
 
@@ -95,6 +99,14 @@ def room() -> str:
 @pytest.fixture
 def script() -> ScriptedServer:
     return ScriptedServer()
+
+
+@pytest.fixture
+def elsewhere(browser: Browser) -> Iterator[Tab]:
+    """A tab of another browser, which has a network of its own."""
+    context = browser.new_context(locale="en-GB", timezone_id="UTC")
+    yield Tab(context.new_page())
+    context.close()
 
 
 @pytest.fixture

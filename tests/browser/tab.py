@@ -14,6 +14,7 @@ class Tab:
         self.page = page
         self.name = page.get_by_label("Your name")
         self.room = page.get_by_label("Room", exact=True)
+        self.token = page.get_by_label("Token")
         self.refusal = page.get_by_role("alert")
         self.title = page.get_by_role("heading", level=1)
         self.status = page.get_by_role("status")
@@ -29,6 +30,7 @@ class Tab:
         self.own = self.log.locator(".own:not(.sending) .text")
         self.sending = self.log.locator(".sending .text")
         self.failed = self.log.locator(".failed")
+        self.state = self.log.locator(".sending .state")
         self.seen = self.log.locator(".seen")
         self.notices = self.log.locator(".notice p")
         self.days = self.log.locator(".day")

@@ -4,21 +4,28 @@ import { useEffect, useState } from "react";
 import { addressOf } from "../mount.tsx";
 import { clean, hrefOf, LONGEST_NAME, LONGEST_ROOM, useAddress } from "./address.ts";
 import { Desk } from "./desk.tsx";
-import { Entrance } from "./entrance.tsx";
-import { load, loadRooms, save, saveRooms, withRoom } from "./memory.ts";
+import { Entrance, useSignInAsked } from "./entrance.tsx";
+import { forgetTab, giveUp, giveUpAll, load, loadRooms, save, saveRooms, withRoom } from "./memory.ts";
 
-/** The page; with another token it begins anew. */
+/** The page; whenever somebody signs in or out it begins anew. */
 export function Chat() {
-  const [token, setToken] = useState(() => load("tab", "token"));
-  const signIn = (given: string) => {
+  const [{ token, visit }, setToken] = useState(() => ({ token: load("tab", "token"), visit: 0 }));
+  const begin = (given: string) => {
     save("tab", "token", given);
-    save("tab", "session", "");
-    setToken(given);
+    setToken({ token: given, visit: visit + 1 });
+  };
+  const signIn = (given: string) => {
+    giveUpAll("You were signed out before it was sent"); // it may be somebody else who is here now
+    begin(given);
+  };
+  const signOut = () => {
+    forgetTab();
+    begin("");
   };
   const options = { url: addressOf("ws"), session: load("tab", "session"), ...(token && { token }) };
   return (
-    <HubbubProvider key={token} options={options}>
-      <Visitor signIn={signIn} signedIn={token !== ""} />
+    <HubbubProvider key={visit} options={options}>
+      <Visitor token={token} signIn={signIn} signOut={token ? signOut : undefined} />
     </HubbubProvider>
   );
 }
@@ -32,13 +39,20 @@ function useKeptSession(): void {
   );
 }
 
+interface VisitorProps {
+  token: string;
+  signIn(token: string): void;
+  signOut: (() => void) | undefined;
+}
+
 /** Who looks at the page: outside, or in rooms. */
-function Visitor({ signIn, signedIn }: { signIn: (token: string) => void; signedIn: boolean }) {
+function Visitor({ token, signIn, signOut }: VisitorProps) {
   const address = useAddress();
   const { user } = useConnection();
   const [rooms, setRooms] = useState<readonly string[]>(() => loadRooms("tab"));
   const [name, setName] = useState(() => (rooms.length ? load("tab", "name") : ""));
   const [refusal, setRefusal] = useState("");
+  const asked = useSignInAsked(token);
   useKeptSession();
   useEffect(() => saveRooms("tab", rooms), [rooms]);
 
@@ -53,31 +67,43 @@ function Visitor({ signIn, signedIn }: { signIn: (token: string) => void; signed
     if (room !== address) location.hash = hrefOf(room);
   };
   const leave = (room: string) => {
+    giveUp(room, "You left before it was sent");
     const left = rooms.filter((other) => other !== room);
     setRooms(left);
     if (room === address && left.length) location.hash = hrefOf(left.at(-1) as string);
     if (!left.length) leaveAll();
   };
   const leaveAll = () => {
+    for (const room of rooms) giveUp(room, "You left before it was sent");
     setName("");
     setRooms([]);
   };
   const refuse = (room: string, why: string) => {
+    giveUp(room, why);
     setRooms(rooms.filter((other) => other !== room));
     if (room === address) setRefusal(why);
   };
 
-  if (!name || refusal || !address)
+  if (asked || !name || refusal || !address)
     return (
       <Entrance
         room={address}
         refusal={refusal}
         onEnter={(given, room) => enter(clean(given, LONGEST_NAME), clean(room, LONGEST_ROOM))}
+        asked={asked}
         onToken={signIn}
-        onSignOut={signedIn ? () => signIn("") : undefined}
+        onSignOut={signOut}
       />
     );
   return (
-    <Desk name={user?.name ?? name} rooms={rooms} room={address} leave={leave} leaveAll={leaveAll} refuse={refuse} />
+    <Desk
+      name={user?.name ?? name}
+      rooms={rooms}
+      room={address}
+      leave={leave}
+      leaveAll={leaveAll}
+      refuse={refuse}
+      signOut={signOut}
+    />
   );
 }

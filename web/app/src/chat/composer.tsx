@@ -2,13 +2,13 @@
 import { newMessageId } from "@hubbub/client";
 import { type RoomView, useConnection } from "@hubbub/react";
 import { type FormEvent, type KeyboardEvent, useEffect, useRef, useState } from "react";
-import { load, type Own, save } from "./memory.ts";
+import { load, type Own, save, saveOutgoing } from "./memory.ts";
 
 const TYPING_EVERY_MS = 2000;
 const LONGEST_TEXT = 2000;
 
 export function Composer({ room, own }: { room: RoomView; own: Own }) {
-  const { name, send, startTyping } = room;
+  const { name, outgoing, send, startTyping } = room;
   const { status, code } = useConnection();
   const [text, setText] = useState(() => load("tab", `draft.${name}`));
   const typedAt = useRef(Number.NEGATIVE_INFINITY);
@@ -28,13 +28,11 @@ export function Composer({ room, own }: { room: RoomView; own: Own }) {
     event.preventDefault();
     const said = text.trim();
     if (!said || !mayWrite) return;
-    write("");
     const messageId = newMessageId();
     own.add(messageId);
-    send(said, messageId).then(
-      ({ seq }) => own.kept(messageId, seq),
-      () => {}, // it is shown where it stands
-    );
+    saveOutgoing(name, [...outgoing, { messageId, text: said, state: "sending" }]); // before the draft goes
+    write("");
+    send(said, messageId).catch(() => {}); // it is shown where it stands
   };
   const press = (event: KeyboardEvent) => {
     if (event.key === "Enter" && !event.shiftKey && !event.nativeEvent.isComposing) submit(event);

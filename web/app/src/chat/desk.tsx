@@ -15,6 +15,8 @@ export interface DeskProps {
   leave(room: string): void;
   leaveAll(): void;
   refuse(room: string, why: string): void;
+  /** For whoever has signed in. */
+  signOut?: (() => void) | undefined;
 }
 
 /** Comings and goings that are remembered of a room. */
@@ -45,7 +47,7 @@ function useTitle(room: string, unread: number): void {
   }, [room, unread]);
 }
 
-export function Desk({ name, rooms, room, leave, leaveAll, refuse }: DeskProps) {
+export function Desk({ name, rooms, room, leave, leaveAll, refuse, signOut }: DeskProps) {
   const [own] = useState(() => new Own());
   const [unread, setUnread] = useState<Record<string, number>>({});
   const [open, setOpen] = useState(false);
@@ -71,11 +73,16 @@ export function Desk({ name, rooms, room, leave, leaveAll, refuse }: DeskProps) 
         {open ? <Cross /> : <Bars />}
       </button>
       <aside id="side" className={open ? "open" : ""} aria-label="Rooms and members">
-        <Rooms name={name} rooms={rooms} room={room} leave={leave} refuse={refuse} tell={tell} note={note} />
+        <Rooms own={own} name={name} rooms={rooms} room={room} leave={leave} refuse={refuse} tell={tell} note={note} />
         <Members key={room} room={room} name={name} />
         <button type="button" className="small leave" onClick={leaveAll}>
           Leave
         </button>
+        {signOut && (
+          <button type="button" className="small leave" onClick={signOut}>
+            Sign out
+          </button>
+        )}
       </aside>
       <RoomPane key={room} room={room} name={name} own={own} notices={notices[room] ?? NONE} />
     </div>

@@ -9,33 +9,35 @@ import { load } from "./memory.ts";
 /**
  * Whether the server wants to know who one is. A page is not told why it cannot connect: it asks where tickets are had.
  */
-function useSignInAsked(): boolean {
+export function useSignInAsked(token: string): boolean {
   const { status, code, attempt, user } = useConnection();
   const [asked, setAsked] = useState(false);
-  const failed = !user && (code === 4401 || (attempt === 1 && code === 1006 && status !== "connected"));
+  const failed = code === 4401 || (!user && attempt === 1 && code === 1006 && status !== "connected");
   useEffect(() => {
     if (!failed) return;
     const stop = new AbortController();
-    fetch(addressOf("api/ticket"), { method: "POST", signal: stop.signal }).then(
+    const headers = token ? { authorization: `Bearer ${token}` } : undefined;
+    fetch(addressOf("api/ticket"), { method: "POST", signal: stop.signal, ...(headers && { headers }) }).then(
       ({ status }) => setAsked(status === 401),
       () => {},
     );
     return () => stop.abort();
-  }, [failed]);
+  }, [failed, token]);
   return asked && status !== "connected" && status !== "resuming";
 }
 
 export interface EntranceProps {
   room: string;
   refusal: string;
+  /** The server asks who one is. */
+  asked: boolean;
   onEnter(name: string, room: string): void;
   onToken(token: string): void;
   onSignOut?: (() => void) | undefined;
 }
 
-export function Entrance({ room, refusal, onEnter, onToken, onSignOut }: EntranceProps) {
+export function Entrance({ room, refusal, asked, onEnter, onToken, onSignOut }: EntranceProps) {
   const { user } = useConnection();
-  const asked = useSignInAsked();
   useEffect(() => {
     document.title = "Hubbub";
   }, []);
@@ -136,12 +138,14 @@ function SignIn({ onToken, again }: { onToken(token: string): void; again: boole
         name="token"
         type="password"
         required
+        pattern="[\w.~\-]+"
+        title="The token, in one piece"
         // biome-ignore lint/a11y/noAutofocus: the page is this form
         autoFocus
         autoComplete="off"
       />
       <p className="refusal" role="alert">
-        {again && "The server does not take this token."}
+        {again && "The server does not take the token that was given; it may have ended."}
       </p>
       <button type="submit" className="main">
         Sign in

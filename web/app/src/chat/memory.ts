@@ -1,15 +1,24 @@
 // What outlives the page: a tab's name, session, rooms, drafts and messages; a browser's name and visited rooms.
+import { HubbubError } from "@hubbub/client";
+import type { Outgoing } from "@hubbub/react";
 
 /** Visited rooms that are remembered. */
 const MOST_ROOMS = 12;
 /** Messages that are known as one's own. */
 const MOST_OWN = 2000;
+const OUTGOING = "outgoing.";
+
+/** A message on its way, as it is kept. */
+type Kept = Omit<Outgoing, "error"> & { code?: string; message?: string };
+
+/** Before all keys: the host may have pages of others. */
+const PREFIX = "hubbub.";
 
 type Place = "tab" | "browser";
 
 export function load(place: Place, key: string): string {
   try {
-    return storage(place).getItem(`hubbub.${key}`) ?? "";
+    return storage(place).getItem(PREFIX + key) ?? "";
   } catch {
     return ""; // it is switched off
   }
@@ -17,8 +26,8 @@ export function load(place: Place, key: string): string {
 
 export function save(place: Place, key: string, value: string): void {
   try {
-    if (value) storage(place).setItem(`hubbub.${key}`, value);
-    else storage(place).removeItem(`hubbub.${key}`);
+    if (value) storage(place).setItem(PREFIX + key, value);
+    else storage(place).removeItem(PREFIX + key);
   } catch {
     // it is switched off, or full: the page works without
   }
@@ -42,6 +51,49 @@ export function withRoom(rooms: readonly string[], room: string): readonly strin
   return rooms.includes(room) ? rooms : [...rooms, room].slice(-MOST_ROOMS);
 }
 
+/** Forgets whoever was here: nothing of it is for the next one. */
+export function forgetTab(): void {
+  for (const key of keysOf("")) save("tab", key, "");
+}
+
+/** The keys of a tab that begin so. */
+function keysOf(start: string): string[] {
+  try {
+    const keys = Object.keys(storage("tab")).filter((key) => key.startsWith(PREFIX + start));
+    return keys.map((key) => key.slice(PREFIX.length));
+  } catch {
+    return [];
+  }
+}
+
+/** Messages that the server was not heard to have kept, in the order in which they were said. */
+export function loadOutgoing(room: string): Outgoing[] {
+  const kept: Kept[] = JSON.parse(load("tab", OUTGOING + room) || "[]");
+  return kept.map(({ code, message = "", ...one }) =>
+    code === undefined ? one : { ...one, error: new HubbubError(code, message) },
+  );
+}
+
+export function saveOutgoing(room: string, outgoing: readonly Outgoing[]): void {
+  const kept = outgoing.map(({ error, ...one }) =>
+    error ? { ...one, code: error.code, message: error.message } : one,
+  );
+  save("tab", OUTGOING + room, kept.length ? JSON.stringify(kept) : "");
+}
+
+/** What was not sent is not sent by itself any more: it is there for whoever is back in the room. */
+export function giveUp(room: string, why: string): void {
+  const error = new HubbubError("left", why);
+  saveOutgoing(
+    room,
+    loadOutgoing(room).map((one) => ({ error, ...one, state: "failed" })),
+  );
+}
+
+export function giveUpAll(why: string): void {
+  for (const key of keysOf(OUTGOING)) giveUp(key.slice(OUTGOING.length), why);
+}
+
 /**
  * Which messages are our own: their numbers by their ids, 0 while unknown. Neither the name nor the id is enough:
  * another member may have our name, and may use our id once it has been seen.
@@ -56,6 +108,11 @@ export class Own {
   kept(messageId: string, seq: number): void {
     this.#seqs.set(messageId, seq);
     save("tab", "own", JSON.stringify([...this.#seqs].slice(-MOST_OWN)));
+  }
+
+  /** A message has come; the first one of an id that is ours is ours. */
+  came(messageId: string, seq: number): void {
+    if (this.#seqs.get(messageId) === 0) this.kept(messageId, seq);
   }
 
   has(messageId: string, seq: number): boolean {

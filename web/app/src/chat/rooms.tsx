@@ -1,14 +1,15 @@
 // The rooms that one is in, with what is unread in them, and those that were visited before.
-import { useEvent, useRoom } from "@hubbub/react";
-import { type FormEvent, useEffect, useEffectEvent, useState } from "react";
+import { type Outgoing, useEvent, useRoom } from "@hubbub/react";
+import { type FormEvent, useEffect, useEffectEvent, useRef, useState } from "react";
 import { clean, hrefOf, LONGEST_ROOM } from "./address.ts";
 import type { Note } from "./desk.tsx";
 import { Bell, Cross } from "./icons.tsx";
 import { keyOf } from "./lines.ts";
-import { loadRooms } from "./memory.ts";
+import { loadOutgoing, loadRooms, type Own, saveOutgoing } from "./memory.ts";
 import { mayNotify, notify, useNotifying } from "./notifications.ts";
 
 interface RoomsProps {
+  own: Own;
   name: string;
   rooms: readonly string[];
   room: string;
@@ -29,7 +30,7 @@ function useVisited(): string[] {
   return visited;
 }
 
-export function Rooms({ name, rooms, room, leave, refuse, tell, note }: RoomsProps) {
+export function Rooms({ own, name, rooms, room, leave, refuse, tell, note }: RoomsProps) {
   const others = useVisited().filter((visited) => !rooms.includes(visited));
   const go = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
@@ -45,6 +46,7 @@ export function Rooms({ name, rooms, room, leave, refuse, tell, note }: RoomsPro
         {rooms.map((each) => (
           <Seat
             key={each}
+            own={own}
             name={name}
             room={each}
             current={each === room}
@@ -80,14 +82,25 @@ export function Rooms({ name, rooms, room, leave, refuse, tell, note }: RoomsPro
   );
 }
 
-interface SeatProps extends Pick<RoomsProps, "name" | "leave" | "refuse" | "tell" | "note"> {
+interface SeatProps extends Pick<RoomsProps, "own" | "name" | "leave" | "refuse" | "tell" | "note"> {
   room: string;
   current: boolean;
 }
 
+/** Keeps what is on its way, once it has changed: before that, what an earlier page has kept is not on its way yet. */
+function useSaved(room: string, outgoing: readonly Outgoing[]): void {
+  const saved = useRef(outgoing);
+  useEffect(() => {
+    if (saved.current !== outgoing) saveOutgoing(room, outgoing);
+    saved.current = outgoing;
+  }, [room, outgoing]);
+}
+
 /** One is in a room for as long as this is in the list. */
-function Seat({ name, room, current, leave, refuse, tell, note }: SeatProps) {
-  const { unread, status, error, events } = useRoom(room, { username: name });
+function Seat({ own, name, room, current, leave, refuse, tell, note }: SeatProps) {
+  const [kept] = useState(() => loadOutgoing(room));
+  const { unread, status, error, events, outgoing } = useRoom(room, { username: name, outgoing: kept });
+  useSaved(room, outgoing);
   const why = status === "refused" ? (error?.message ?? "It cannot be entered") : "";
   const refused = useEffectEvent(() => refuse(room, why));
   useEffect(() => {
@@ -104,6 +117,7 @@ function Seat({ name, room, current, leave, refuse, tell, note }: SeatProps) {
   useEvent("user_joined", ({ username, timestamp }) => tellOf(`${username} joined`, timestamp), room);
   useEvent("user_left", ({ username, timestamp }) => tellOf(`${username} left`, timestamp), room);
   useEvent("error", ({ message }) => current && tellOf(message, Date.now()));
+  useEvent("message", ({ messageId, seq }) => own.came(messageId, seq), room);
   useEvent("message", ({ username, text }) => username !== name && notify(room, username, text), room);
   return (
     <li className={unread ? "unread" : ""}>
