@@ -64,17 +64,24 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     opened.close()
 
 
+def listen(context: BrowserContext, said: list[str]) -> BrowserContext:
+    """Notes all that a browser's pages say on the console: errors, and what their policy forbids."""
+    context.on("console", lambda message: said.append(message.text))
+    context.on("weberror", lambda error: said.append(str(error.error)))
+    return context
+
+
 @pytest.fixture
-def said(context: BrowserContext) -> list[str]:
-    """All that the context's pages have said on the console: errors, and what their policy forbids."""
+def said(context: BrowserContext) -> Iterator[list[str]]:
+    """What pages have said on the console; in the end nothing that they could have helped."""
     lines: list[str] = []
-    context.on("console", lambda message: lines.append(message.text))
-    context.on("weberror", lambda error: lines.append(str(error.error)))
-    return lines
+    listen(context, lines)
+    yield lines
+    assert [line for line in lines if not line.startswith(UNREACHABLE)] == []
 
 
 @pytest.fixture
-def open_tab(context: BrowserContext, said: list[str]) -> Iterator[OpenTab]:
+def open_tab(context: BrowserContext, said: list[str]) -> OpenTab:
     """Opens tabs; with `frozen` time stands still in them, and what they take for random is always one half."""
 
     def open_(*, frozen: bool = False, script: ScriptedServer | None = None, **viewport: Any) -> Tab:
@@ -87,8 +94,7 @@ def open_tab(context: BrowserContext, said: list[str]) -> Iterator[OpenTab]:
             page.route_web_socket("**/ws?session=*", script.accept)
         return Tab(page)
 
-    yield open_
-    assert [line for line in said if not line.startswith(UNREACHABLE)] == []
+    return open_
 
 
 @pytest.fixture
@@ -102,9 +108,9 @@ def script() -> ScriptedServer:
 
 
 @pytest.fixture
-def elsewhere(browser: Browser) -> Iterator[Tab]:
-    """A tab of another browser, which has a network of its own."""
-    context = browser.new_context(locale="en-GB", timezone_id="UTC")
+def elsewhere(browser: Browser, said: list[str]) -> Iterator[Tab]:
+    """A tab of another person's browser, which has a network of its own."""
+    context = listen(browser.new_context(locale="en-GB", timezone_id="UTC"), said)
     yield Tab(context.new_page())
     context.close()
 
@@ -115,8 +121,9 @@ def ada(server: Server, open_tab: OpenTab, room: str) -> Tab:
 
 
 @pytest.fixture
-def bob(server: Server, open_tab: OpenTab, room: str, ada: Tab) -> Tab:
-    return open_tab().enter(server.http, "bob", room)
+def bob(server: Server, elsewhere: Tab, room: str, ada: Tab) -> Tab:
+    """Somebody else, in another browser."""
+    return elsewhere.enter(server.http, "bob", room)
 
 
 @pytest.fixture

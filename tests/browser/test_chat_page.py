@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenTab
 from tests.browser.scripted import ScriptedServer
 from tests.browser.tab import Tab
+from tests.support.chatter import chatting
 from tests.support.server import ROOT, Server
 
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
@@ -253,6 +255,29 @@ def test_markup_in_names_and_texts_is_shown_as_text(server: Server, open_tab: Op
     expect(ada.texts).to_have_text([IMAGE, SCRIPT])
     expect(ada.foreign).to_have_count(0)
     assert ada.page.evaluate("typeof hacked") == "undefined"
+
+
+def test_control_characters_are_shown_as_the_text_that_they_are(server: Server, room: str, ada: Tab) -> None:
+    text = "a\0b\a\x1b[31mc\r\nd\u202ee\u2066f</p><b>"
+    with chatting(f"{server.ws}/ws") as eve:
+        eve.send(type="join", room=room, username="eve")
+        eve.send(type="message", room=room, text=text)
+        expect(ada.texts).to_have_count(1)
+        assert ada.texts.text_content() == text
+    ada.say("after")
+    expect(ada.texts.last).to_have_text("after")
+    expect(ada.senders).to_have_text(["eve", "ada"])
+    expect(ada.page.get_by_role("log").locator("b")).to_have_count(0)
+
+
+@pytest.mark.parametrize(("name", "room"), [("a\x1bb", "lobby"), ("a\u202eb", "lobby"), ("ada", "a\x1bb")])
+def test_control_characters_in_names_and_rooms_are_refused_in_words(
+    server: Server, open_tab: OpenTab, name: str, room: str
+) -> None:
+    tab = open_tab().open(server.http, room)
+    tab.name.fill(name)
+    tab.page.get_by_role("button", name="Enter").click()
+    expect(tab.refusal).to_contain_text("Names must not hold")
 
 
 def test_markup_in_rooms_is_shown_as_text(server: Server, open_tab: OpenTab) -> None:

@@ -93,6 +93,39 @@ def test_what_is_said_while_the_server_is_down_is_delivered_once(
         expect(ada.own).to_have_text(["one", "two"])
 
 
+def test_two_browsers_in_two_rooms_catch_up_after_a_kill_without_loss_or_duplicates(
+    tmp_path: Path, open_tab: OpenTab, elsewhere: Tab
+) -> None:
+    with serve_kept(tmp_path) as server:
+        ada = open_tab().enter(server.http, "ada", "lobby")
+        bob = elsewhere.enter(server.http, "bob", "lobby")
+        for tab in (ada, bob):
+            tab.go("kitchen")
+            expect(tab.title).to_have_text("kitchen")
+        ada.say("before")
+        expect(bob.texts).to_have_text(["before"])
+        server.stop(signal.SIGKILL)
+    for tab, text in ((ada, "from ada"), (bob, "from bob")):
+        expect(tab.status).not_to_have_text("Connected")
+        tab.say(text)
+        tab.rooms.first.click()
+        tab.say(f"{text}, in the lobby")
+        expect(tab.sending).to_have_text([f"{text}, in the lobby"])
+    with serve_kept(tmp_path, server.port):
+        for tab in (ada, bob):
+            expect(tab.texts).to_have_count(2, timeout=20_000)
+        assert sorted(ada.texts.all_text_contents()) == ["from ada, in the lobby", "from bob, in the lobby"]
+        expect(bob.texts).to_have_text(ada.texts.all_text_contents())
+        for tab in (ada, bob):
+            tab.rooms.last.click()
+            expect(tab.texts).to_have_count(3)
+            expect(tab.sending).to_have_count(0)
+        assert sorted(ada.texts.all_text_contents()) == ["before", "from ada", "from bob"]
+        expect(bob.texts).to_have_text(ada.texts.all_text_contents())
+        expect(ada.own).to_have_count(2)
+        expect(bob.own).to_have_text(["from bob"])
+
+
 def test_a_server_that_forgot_everything_is_told_of(tmp_path: Path, open_tab: OpenTab) -> None:
     with serve(tmp_path, target=CHAT) as server:
         ada = open_tab(frozen=True).enter(server.http, "ada", "lobby")
