@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, sync_playwright
 
 from tests.browser.scripted import ScriptedServer
 from tests.browser.tab import Tab
@@ -66,12 +66,17 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 def listen(context: BrowserContext, said: list[str]) -> BrowserContext:
     """Notes all that a browser's pages say on the console: errors, and what their policy forbids."""
-    context.on("console", lambda message: said.append(message.text))
+
+    def note(message: ConsoleMessage) -> None:
+        if not message.location["url"].endswith("/favicon.ico"):  # asked for where a test's page has no icon
+            said.append(message.text)
+
+    context.on("console", note)
     context.on("weberror", lambda error: said.append(str(error.error)))
     return context
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def said(context: BrowserContext) -> Iterator[list[str]]:
     """What pages have said on the console; in the end nothing that they could have helped."""
     lines: list[str] = []

@@ -6,38 +6,16 @@ import json
 import signal
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, WebSocketRoute, expect
+from playwright.sync_api import BrowserContext, expect
 
 from tests.browser.conftest import OpenTab
+from tests.browser.deaf import Deaf
 from tests.browser.scripted import ScriptedServer
 from tests.browser.tab import Tab
 from tests.browser.test_coming_back import serve_kept
-from tests.support.server import Server
+from tests.support.server import CHAT, FAST, Server, serve
 
 REFUSAL = {"code": "forbidden", "message": "You may not speak here"}
-
-
-class Deaf:
-    """Lets all that a tab says through to the server, and from now and then nothing back.
-
-    Attributes:
-        deaf: nothing of what the server says is heard.
-    """
-
-    def __init__(self, tab: Tab) -> None:
-        self.deaf = False
-        self.said: list[str] = []
-        tab.page.route_web_socket("**/ws?session=*", self._connect)
-
-    def _connect(self, socket: WebSocketRoute) -> None:
-        server = socket.connect_to_server()
-        socket.on_message(lambda message: self._say(server, str(message)))
-        server.on_message(lambda message: None if self.deaf else socket.send(message))
-
-    def _say(self, server: WebSocketRoute, message: str) -> None:
-        if json.loads(message)["type"] == "message":
-            self.said.append(message)
-        server.send(message)
 
 
 # States
@@ -140,6 +118,20 @@ def test_what_the_server_has_and_the_page_has_not_heard_of_is_in_the_room_once(
     expect(eve.own).to_have_text(["one", "two"])
     expect(eve.sending).to_have_count(0)
     assert [json.loads(message)["text"] for message in line.said] == ["one", "two"]
+
+
+def test_who_says_more_than_the_server_takes_a_second_is_heard_in_order_and_once(
+    tmp_path: Path, open_tab: OpenTab
+) -> None:
+    with serve(tmp_path, FAST, "--rate-limit", "5", "--rate-burst", "5", target=CHAT) as server:
+        ada = open_tab().enter(server.http, "ada", "lobby")
+        bob = open_tab().enter(server.http, "bob", "lobby")
+        texts = [f"line {number}" for number in range(12)]
+        for text in texts:
+            ada.say(text)
+        for tab in (ada, bob):
+            expect(tab.texts).to_have_text(texts, timeout=20_000)
+        expect(ada.sending).to_have_count(0)
 
 
 def test_what_was_not_sent_when_one_left_waits_for_who_is_back(alone: Tab, script: ScriptedServer, room: str) -> None:

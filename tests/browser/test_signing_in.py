@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenTab
+from tests.browser.deaf import Deaf
 from tests.browser.tab import Tab
 from tests.support.credentials import Issuer, secret_issuer
 from tests.support.server import CHAT, FAST, Server, serve
@@ -101,6 +102,39 @@ def test_who_signs_in_again_after_the_token_has_ended_is_back_with_all_that_was_
     expect(tab.title).to_have_text(room)
     expect(tab.own).to_have_text(["before"])
     expect(tab.text).to_have_value("half a thou")
+
+
+def test_what_was_said_before_the_token_ended_is_there_once_and_the_rest_waits_for_a_word(
+    server: Server, issuer: Issuer, open_tab: OpenTab, room: str
+) -> None:
+    bob = enter(open_tab(), server, issuer.token("u-bob", name="Bob"), room)
+    ada = open_tab()
+    line = Deaf(ada)
+    enter(ada, server, issuer.token(name="Ada", exp=int(time.time()) + TOKEN_SECONDS), room)
+    line.deaf = True
+    ada.say("one")
+    ada.say("two")
+    expect(bob.texts).to_have_text(["one"])
+    expect(ada.token).to_be_visible(timeout=2000 * TOKEN_SECONDS)
+    line.deaf = False
+    sign_in(ada, issuer.token(name="Ada"))
+    expect(ada.own).to_have_text(["one"])
+    expect(ada.failed).to_contain_text("Not sent")
+    ada.failed.get_by_role("button", name="Send again").click()
+    for tab in (ada, bob):
+        expect(tab.texts).to_have_text(["one", "two"])
+
+
+def test_who_may_only_listen_is_told_so_and_keeps_the_text(
+    server: Server, issuer: Issuer, open_tab: OpenTab, room: str
+) -> None:
+    tab = enter(open_tab(), server, issuer.token(name="Ada", rooms={room: ["join", "history"]}), room)
+    tab.say("a thought")
+    expect(tab.failed).to_contain_text("Not sent")
+    expect(tab.failed).to_contain_text("a thought")
+    expect(tab.failed.get_by_role("alert")).not_to_be_empty()
+    tab.failed.get_by_role("button", name="Discard").click()
+    expect(tab.failed).to_have_count(0)
 
 
 def test_three_tabs_of_a_user_are_one_member(server: Server, issuer: Issuer, open_tab: OpenTab, room: str) -> None:
