@@ -1,6 +1,7 @@
 """The chat's page in Chromium: people come, go and chat, in several rooms at once."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -146,8 +147,10 @@ def test_what_is_unread_is_counted_in_the_title_while_nobody_looks(ada: Tab, bob
     expect(ada.page).to_have_title(f"{room} · Hubbub")
 
 
-def test_a_link_to_a_room_fills_the_form(server: Server, open_tab: OpenTab) -> None:
-    tab = open_tab().open(server.http, "caffè & più")
+@pytest.mark.parametrize("path", ["", "/index.html", "/?from=elsewhere"])
+def test_a_link_to_a_room_fills_the_form(server: Server, open_tab: OpenTab, path: str) -> None:
+    tab = open_tab()
+    tab.page.goto(f"{server.http}{path}#{quote('caffè & più')}")
     expect(tab.room).to_have_value("caffè & più")
 
 

@@ -51,6 +51,7 @@ def test_a_server_that_asks_who_one_is_gets_a_token(
     tab = open_tab().open(server.http, room)
     expect(tab.token).to_be_focused()
     expect(tab.name).to_have_count(0)
+    expect(tab.status).to_have_count(0)
     sign_in(tab, "no.such.token")
     expect(tab.refusal).to_have_text("The server does not take the token that was given; it may have ended.")
     sign_in(tab, issuer.token(name="Ada"))

@@ -2,13 +2,13 @@
 import { newMessageId } from "@hubbub/client";
 import { type RoomView, useConnection } from "@hubbub/react";
 import { type FormEvent, type KeyboardEvent, useEffect, useRef, useState } from "react";
-import { load, type Own, save, saveOutgoing } from "./memory.ts";
+import { load, loadOutgoing, type Own, save, saveOutgoing } from "./memory.ts";
 
 const TYPING_EVERY_MS = 2000;
 const LONGEST_TEXT = 2000;
 
 export function Composer({ room, own }: { room: RoomView; own: Own }) {
-  const { name, outgoing, send, startTyping } = room;
+  const { name, send, startTyping } = room;
   const { status, code } = useConnection();
   const [text, setText] = useState(() => load("tab", `draft.${name}`));
   const typedAt = useRef(Number.NEGATIVE_INFINITY);
@@ -30,7 +30,7 @@ export function Composer({ room, own }: { room: RoomView; own: Own }) {
     if (!said || !mayWrite) return;
     const messageId = newMessageId();
     own.add(messageId);
-    saveOutgoing(name, [...outgoing, { messageId, text: said, state: "sending" }]); // before the draft goes
+    saveOutgoing(name, [...loadOutgoing(name), { messageId, text: said, state: "sending" }]); // before the draft goes
     write("");
     send(said, messageId).catch(() => {}); // it is shown where it stands
   };

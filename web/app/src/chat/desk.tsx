@@ -75,14 +75,16 @@ export function Desk({ name, rooms, room, leave, leaveAll, refuse, signOut }: De
       <aside id="side" className={open ? "open" : ""} aria-label="Rooms and members">
         <Rooms own={own} name={name} rooms={rooms} room={room} leave={leave} refuse={refuse} tell={tell} note={note} />
         <Members key={room} room={room} name={name} />
-        <button type="button" className="small leave" onClick={leaveAll}>
-          Leave
-        </button>
-        {signOut && (
-          <button type="button" className="small leave" onClick={signOut}>
-            Sign out
+        <div className="ends">
+          <button type="button" className="small" onClick={leaveAll}>
+            Leave
           </button>
-        )}
+          {signOut && (
+            <button type="button" className="small" onClick={signOut}>
+              Sign out
+            </button>
+          )}
+        </div>
       </aside>
       <RoomPane key={room} room={room} name={name} own={own} notices={notices[room] ?? NONE} />
     </div>

@@ -1,5 +1,5 @@
 // The entrance: a name and a room, and a token where the server asks who one is.
-import { useConnection } from "@hubbub/react";
+import { useClient, useConnection } from "@hubbub/react";
 import { type FormEvent, useEffect, useState } from "react";
 import icon from "../icon.svg";
 import { addressOf } from "../mount.tsx";
@@ -11,6 +11,7 @@ import { load } from "./memory.ts";
  */
 export function useSignInAsked(token: string): boolean {
   const { status, code, attempt, user } = useConnection();
+  const client = useClient();
   const [asked, setAsked] = useState(false);
   const failed = code === 4401 || (!user && attempt === 1 && code === 1006 && status !== "connected");
   useEffect(() => {
@@ -18,11 +19,14 @@ export function useSignInAsked(token: string): boolean {
     const stop = new AbortController();
     const headers = token ? { authorization: `Bearer ${token}` } : undefined;
     fetch(addressOf("api/ticket"), { method: "POST", signal: stop.signal, ...(headers && { headers }) }).then(
-      ({ status }) => setAsked(status === 401),
+      ({ status }) => {
+        setAsked(status === 401);
+        if (status === 401) client.close(1000, "You were signed out"); // it would knock in vain
+      },
       () => {},
     );
     return () => stop.abort();
-  }, [failed, token]);
+  }, [client, failed, token]);
   return asked && status !== "connected" && status !== "resuming";
 }
 
@@ -58,7 +62,7 @@ export function Entrance({ room, refusal, asked, onEnter, onToken, onSignOut }: 
             Sign out
           </button>
         )}
-        <ConnectionState joined={true} />
+        {!asked && <ConnectionState joined={true} />}
       </div>
     </main>
   );
