@@ -154,9 +154,14 @@ class Room:
         if not self.epoch or not 0 < seq <= self.head:
             return None
         found: asyncio.Future[Portion | BrokerError] = asyncio.get_running_loop().create_future()
+
+        def done(portion: Portion | BrokerError) -> None:
+            if not found.done():  # somebody still waits
+                found.set_result(portion)
+
         self.holds += 1
         try:
-            self._hub.broker.read(self.name, seq - 1, 1, 1, found.set_result)
+            self._hub.broker.read(self.name, seq - 1, 1, 1, done)
             portion = await found
         finally:
             self.holds -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -484,3 +485,34 @@ def test_who_waits_for_a_room_to_settle_cannot_stop_it(caplog: pytest.LogCapture
     bench.runtime.settle()
     bench.broker.answer()  # type: ignore[attr-defined]
     assert heard(ada) == ["one", "two"]
+
+
+# Reading
+
+
+def test_an_event_is_read_as_it_was_published(bench: Bench) -> None:
+    (ada,) = bench.join("lobby", "ada")
+    ada.room.publish(Said("hi"))
+    bench.runtime.settle()
+    payloads = [asyncio.run(ada.room.read(seq)) for seq in (0, 1, 2)]
+    assert payloads == [None, b'{"type":"said","text":"hi"}', None]
+
+
+def test_an_answer_for_whom_nobody_waits_any_more_is_let_go() -> None:
+    bench = Bench(broker=LateBroker)
+    assert isinstance(bench.broker, LateBroker)
+    (ada,) = bench.join("lobby", "ada")
+    ada.room.publish(Said("hi"))
+    bench.runtime.settle()
+    bench.broker.answer()
+    bench.broker.reads_late = True
+
+    async def give_up() -> None:
+        reading = asyncio.ensure_future(ada.room.read(1))
+        await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait([reading])
+
+    asyncio.run(give_up())
+    bench.broker.answer()
+    assert ada.room.holds == 0
