@@ -155,13 +155,13 @@ export class RoomStore {
 
   /** Loads what is before the first event here; whether there may be more. */
   loadOlder = (limit = PAGE): Promise<boolean> => {
-    this.#loading ??= this.#load(limit);
+    const room = this.#room;
+    if (!room || !this.get().hasOlder) return Promise.resolve(false);
+    this.#loading ??= this.#load(room, limit);
     return this.#loading;
   };
 
-  async #load(limit: number): Promise<boolean> {
-    const room = this.#room;
-    if (!room || !this.get().hasOlder) return this.#loaded(room, {});
+  async #load(room: Room<AppEvents>, limit: number): Promise<boolean> {
     this.#change({ loadingOlder: true });
     const before = this.#state.events[0]?.seq;
     const page = await room.history({ ...(before !== undefined && { before }), limit }).catch((error) => {
@@ -176,7 +176,7 @@ export class RoomStore {
   }
 
   /** Nothing is loaded any more; whoever has left the room meanwhile gets nothing. */
-  #loaded(room: Room<AppEvents> | undefined, changes: Partial<RoomState>): boolean {
+  #loaded(room: Room<AppEvents>, changes: Partial<RoomState>): boolean {
     if (room !== this.#room) return false;
     this.#loading = undefined;
     if (this.#state.loadingOlder) this.#change({ ...changes, loadingOlder: false });

@@ -252,6 +252,15 @@ describe("older events", () => {
     expect(page.socket.take()).toEqual([]);
   });
 
+  test("are asked for once there are any, even if somebody wanted them before", async () => {
+    const page = new Page();
+    const { result } = page.hook(() => useRoom("lobby", ADA));
+    expect(await result.current.loadOlder()).toBe(false);
+    page.enter(last);
+    result.current.loadOlder().catch(() => {});
+    expect(page.socket.one()).toMatchObject({ type: "history", before: 4 });
+  });
+
   test("of another epoch do not belong here", async () => {
     const { page, result } = lobby(last);
     act(() => void result.current.loadOlder());
