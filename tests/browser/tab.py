@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 from playwright.sync_api import Locator, Page, expect
@@ -38,6 +39,12 @@ class Tab:
         self.typing = page.locator("p.typing")
         self.text = page.get_by_label("Message", exact=True)
         self.send = page.get_by_role("button", name="Send", exact=True)
+        self.beginning = self.log.locator(".notice p").filter(
+            has_text=re.compile("^(Here .* begins|What was said before)")
+        )
+        self.down = page.get_by_role("button", name="To the newest message")
+        self.edit = page.get_by_label("Edit message")
+        self.summary = page.get_by_role("search").locator("p")
         self.search = page.get_by_label("Search this room")
         self.matches = page.get_by_role("search").get_by_role("listitem")
 
@@ -92,3 +99,29 @@ class Tab:
         with self.page.expect_popup() as popup:
             self.page.evaluate("() => void open(location.href)")
         return Tab(popup.value)
+
+    def message_row(self, text: str) -> Locator:
+        """The message of this text, with what stands under it."""
+        return self.page.locator(".row").filter(has=self.page.locator(".text").get_by_text(text, exact=True))
+
+    def act(self, text: str, name: str) -> None:
+        """Presses a button of a message; a tab that is not in front is drawn three times a second only."""
+        self.page.bring_to_front()
+        self.message(text).hover()
+        self.message(text).get_by_role("button", name=name).click()
+
+    def delete(self, text: str) -> None:
+        """Deletes a message, and is sure of it."""
+        self.act(text, "Delete")
+        self.page.get_by_role("group", name="Delete").get_by_role("button", name="Delete").click()
+
+    def search_all(self, words: str) -> None:
+        """Searches to the room's beginning."""
+        self.page.get_by_role("button", name="Search", exact=True).click()
+        self.search.fill(words)
+        self.page.get_by_role("button", name="Search older").click()
+
+    def stored(self, key: str) -> str:
+        """What the tab has stored under a key."""
+        value: str = self.page.evaluate("key => sessionStorage.getItem(`hubbub.${key}`)", key)
+        return value

@@ -271,19 +271,6 @@ def test_a_join_that_has_to_wait_is_sent_again(alone: Tab, script: ScriptedServe
 # Seen
 
 
-def test_who_has_seen_our_last_message_is_shown_under_it(ada: Tab, bob: Tab) -> None:
-    ada.say("one")
-    expect(ada.seen).to_have_text("Seen by bob")
-    bob.look_away()
-    ada.say("two")
-    expect(bob.texts).to_have_text(["one", "two"])
-    expect(ada.own).to_have_text(["one", "two"])
-    expect(ada.seen).to_have_count(0)
-    bob.look_back()
-    expect(ada.seen).to_have_text("Seen by bob")
-    expect(bob.seen).to_have_count(0)
-
-
 def test_a_reload_asks_who_has_seen_it(ada: Tab, bob: Tab) -> None:
     ada.say("one")
     expect(ada.seen).to_have_text("Seen by bob")

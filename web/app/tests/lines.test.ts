@@ -2,7 +2,7 @@
 import type { LogEvent, Outgoing } from "@hubbub/react";
 import { expect, test } from "vitest";
 import { clean, roomOf } from "../src/chat/address.ts";
-import { found, type Line, linesOf } from "../src/chat/lines.ts";
+import { beginningOf, found, type Line, linesOf, ownOf, seenBy } from "../src/chat/lines.ts";
 
 const DAY = 86_400_000;
 const NOON = new Date(2026, 10, 26, 12).getTime();
@@ -122,4 +122,29 @@ test.each([
 
 test("a name is trimmed, brought into normal form and cut by characters", () => {
   expect(clean("  e\u0301🎉🎉 ", 2)).toBe("é🎉");
+});
+
+test("each reader stands under the last own message that it has read, of the same epoch", () => {
+  const old = { ...said("ada", "of another epoch"), epoch: "d" } as LogEvent;
+  const events = [old, said("ada", "one"), said("bob", "two"), said("ada", "three")];
+  const own = ownOf(linesOf(events, [], [], (messageId) => messageId !== "m-two"));
+  const [, one, two, three] = events.map(({ seq }) => seq) as [number, number, number, number];
+  const readers = new Map([
+    ["zoe", three + 5],
+    ["bob", three],
+    ["eve", two],
+    ["joe", one - 1],
+  ]);
+  expect(seenBy(own, "e", readers)).toEqual(
+    new Map([
+      [`e.${three}`, ["bob", "zoe"]],
+      [`e.${one}`, ["eve"]],
+    ]),
+  );
+});
+
+test("above the first line stands where the room begins, or that older ones are no longer kept", () => {
+  const first = { ...said("ada", "one"), seq: 1 } as LogEvent;
+  expect(beginningOf("lobby", first).text).toBe("Here lobby begins");
+  expect(beginningOf("lobby", { ...first, seq: 7 }).text).toBe("What was said before is no longer kept");
 });

@@ -1,22 +1,35 @@
 // One line of the log. What people wrote gets there as text, never as HTML.
 import { HubbubError } from "@hubbub/client";
 import { type RoomView, useClient } from "@hubbub/react";
-import { type FormEvent, type KeyboardEvent, memo, useState } from "react";
+import { type FocusEvent, type FormEvent, type KeyboardEvent, memo, useState } from "react";
 import { Bin, Pencil } from "./icons.tsx";
 import type { DayLine, Line, MessageLine, NoticeLine, OutgoingLine } from "./lines.ts";
 import type { Own } from "./memory.ts";
 import { dayOf, fullTimeOf, timeOf } from "./words.ts";
 
+/** Which of one's own messages is being changed, if any. */
+export interface Changing {
+  readonly key: string | undefined;
+  readonly how: "edit" | "delete";
+  /** Begins to change a message. */
+  begin(key: string, how: "edit" | "delete"): void;
+  /** Goes back to where one writes. */
+  end(): void;
+}
+
 export interface Tools {
   room: RoomView;
   username: string;
   own: Own;
+  changing: Changing;
 }
 
 export function LineView({ line, tools }: { line: Line; tools: Tools }) {
-  if (line.kind === "message") return <Message line={line} room={tools.room.name} />;
   if (line.kind === "outgoing") return <Sending line={line} tools={tools} />;
-  return line.kind === "day" ? <Day line={line} /> : <Told line={line} />;
+  if (line.kind !== "message") return line.kind === "day" ? <Day line={line} /> : <Told line={line} />;
+  const { key, how, begin, end } = tools.changing;
+  const changed = line.key === key ? how : undefined;
+  return <Message line={line} room={tools.room.name} changed={changed} begin={begin} end={end} />;
 }
 
 function When({ timestamp }: { timestamp: number }) {
@@ -44,81 +57,106 @@ function Told({ line: { text, timestamp } }: { line: NoticeLine }) {
   );
 }
 
-const Message = memo(function Message({ line, room }: { line: MessageLine; room: string }) {
-  const { event, text, own, edited, deleted, follows } = line;
-  const [editing, setEditing] = useState(false);
+interface MessageProps extends Pick<Changing, "begin" | "end"> {
+  line: MessageLine;
+  room: string;
+  /** What is being done to it. */
+  changed: "edit" | "delete" | undefined;
+}
+
+/** Lines are made anew whenever one comes; most of them are what they were. */
+function isSame({ line: before, ...props }: MessageProps, { line: after, ...others }: MessageProps): boolean {
+  return (
+    before.event === after.event &&
+    before.text === after.text &&
+    before.own === after.own &&
+    before.edited === after.edited &&
+    before.deleted === after.deleted &&
+    before.follows === after.follows &&
+    props.room === others.room &&
+    props.changed === others.changed &&
+    props.begin === others.begin &&
+    props.end === others.end
+  );
+}
+
+const Message = memo(function Message({ line, room, changed, begin, end }: MessageProps) {
+  const { key, event, text, own, edited, deleted, follows } = line;
   const className = `message${own ? " own" : ""}${follows ? " follows" : ""}${deleted ? " deleted" : ""}`;
+  const may = own && !deleted;
   return (
     <article className={className}>
       <p className="by">
         <bdi>{event.username}</bdi>
         <When timestamp={event.timestamp} />
-        {edited && <span className="edited">edited</span>}
+        {edited && !deleted && <span className="edited">edited</span>}
       </p>
-      {editing ? (
-        <EditForm line={line} room={room} done={() => setEditing(false)} />
+      {may && changed === "edit" ? (
+        <EditForm line={line} room={room} end={end} remove={() => begin(key, "delete")} />
       ) : (
         <p className="text" dir="auto">
           {deleted ? "This message was deleted" : text}
         </p>
       )}
-      {own && !deleted && !editing && <Acts line={line} room={room} edit={() => setEditing(true)} />}
+      {may && changed === "delete" && <DeleteForm line={line} room={room} end={end} />}
+      {may && !changed && <Acts begin={(how) => begin(key, how)} />}
     </article>
   );
-});
+}, isSame);
 
-/** Edits or deletes a message; returns why it cannot be done. */
-function useChange(room: string, { event }: MessageLine): (fields: { type: string; text?: string }) => Promise<string> {
-  const client = useClient();
-  const target = { room, of: event.seq, epoch: event.epoch };
-  return (fields) =>
-    client.request({ ...target, ...fields }).then(
-      () => "",
-      (error) => (error instanceof HubbubError ? error.message : String(error)),
-    );
-}
-
-function Acts({ line, room, edit }: { line: MessageLine; room: string; edit(): void }) {
-  const change = useChange(room, line);
-  const [problem, setProblem] = useState("");
+function Acts({ begin }: { begin(how: "edit" | "delete"): void }) {
   return (
     <div className="acts">
-      {problem && <span role="alert">{problem}</span>}
-      <button type="button" className="bare" aria-label="Edit" title="Edit" onClick={edit}>
+      <button type="button" className="bare" aria-label="Edit" title="Edit" onClick={() => begin("edit")}>
         <Pencil />
       </button>
-      <button
-        type="button"
-        className="bare"
-        aria-label="Delete"
-        title="Delete"
-        onClick={() => change({ type: "delete" }).then(setProblem)}
-      >
+      <button type="button" className="bare" aria-label="Delete" title="Delete" onClick={() => begin("delete")}>
         <Bin />
       </button>
     </div>
   );
 }
 
-function EditForm({ line, room, done }: { line: MessageLine; room: string; done(): void }) {
-  const change = useChange(room, line);
+type Change = { type: "edit"; text: string } | { type: "delete" };
+
+/** Changes a message on the server; and why that could not be done. */
+function useChange(room: string, { event }: MessageLine, end: () => void): [(change: Change) => void, string] {
+  const client = useClient();
   const [problem, setProblem] = useState("");
-  const submit = async (event: FormEvent<HTMLFormElement>) => {
+  const target = { room, of: event.seq, epoch: event.epoch };
+  const change = (fields: Change) =>
+    void client.request({ ...target, ...fields }).then(end, (error: unknown) => {
+      setProblem(error instanceof HubbubError ? error.message : String(error));
+    });
+  return [change, problem];
+}
+
+interface FormProps {
+  line: MessageLine;
+  room: string;
+  end(): void;
+}
+
+function EditForm({ line, room, end, remove }: FormProps & { remove(): void }) {
+  const [change, problem] = useChange(room, line, end);
+  const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const text = String(new FormData(event.currentTarget).get("text")).trim();
-    if (!text || text === line.text) return done();
-    const why = await change({ type: "edit", text });
-    if (why) setProblem(why);
-    else done();
+    if (!text) remove();
+    else if (text === line.text) end();
+    else change({ type: "edit", text });
   };
   const press = (event: KeyboardEvent<HTMLTextAreaElement>) => {
-    if (event.key === "Escape") return done();
+    if (event.key === "Escape") end();
     if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
     event.preventDefault();
     event.currentTarget.form?.requestSubmit();
   };
+  const toItsEnd = ({ currentTarget }: FocusEvent<HTMLTextAreaElement>) => {
+    currentTarget.selectionStart = currentTarget.value.length;
+  };
   return (
-    <form className="edit" onSubmit={submit}>
+    <form className="change" onSubmit={submit}>
       <textarea
         name="text"
         aria-label="Edit message"
@@ -127,18 +165,45 @@ function EditForm({ line, room, done }: { line: MessageLine; room: string; done(
         rows={1}
         // biome-ignore lint/a11y/noAutofocus: whoever pressed Edit writes here
         autoFocus
+        dir="auto"
+        onFocus={toItsEnd}
         onKeyDown={press}
       />
-      {problem && <p role="alert">{problem}</p>}
       <div>
         <button type="submit" className="small main">
           Save
         </button>
-        <button type="button" className="small" onClick={done}>
+        <button type="button" className="small" onClick={end}>
           Cancel
         </button>
       </div>
+      {problem && <p role="alert">{problem}</p>}
     </form>
+  );
+}
+
+function DeleteForm({ line, room, end }: FormProps) {
+  const [change, problem] = useChange(room, line, end);
+  const press = (event: KeyboardEvent) => event.key === "Escape" && end();
+  return (
+    <fieldset className="change" aria-label="Delete this message for everybody?" onKeyDown={press}>
+      <p>Delete this message for everybody?</p>
+      <div>
+        <button
+          type="button"
+          className="small main"
+          // biome-ignore lint/a11y/noAutofocus: whoever pressed Delete is asked
+          autoFocus
+          onClick={() => change({ type: "delete" })}
+        >
+          Delete
+        </button>
+        <button type="button" className="small" onClick={end}>
+          Keep
+        </button>
+      </div>
+      {problem && <p role="alert">{problem}</p>}
+    </fieldset>
   );
 }
 

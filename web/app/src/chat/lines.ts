@@ -67,9 +67,15 @@ function changesOf(events: readonly LogEvent[]): Map<string, LogEvent> {
   return changes;
 }
 
-/** The day of a time where the reader is, as something to compare. */
-function dayOf(timestamp: number): string {
-  return new Date(timestamp).toDateString();
+/** Says of one time after the other whether it is of another day than the one before, where the reader is. */
+function newDays(): (timestamp: number) => boolean {
+  let [begin, end] = [0, 0]; // a Date for each of thousands of messages would be felt
+  return (timestamp) => {
+    if (begin <= timestamp && timestamp < end) return false;
+    begin = new Date(timestamp).setHours(0, 0, 0, 0);
+    end = new Date(begin).setDate(new Date(begin).getDate() + 1);
+    return true;
+  };
 }
 
 export function linesOf(
@@ -80,7 +86,7 @@ export function linesOf(
 ): Line[] {
   const changes = changesOf(events);
   const lines: Line[] = [];
-  let day = "";
+  const isNewDay = newDays();
   let before: Said | undefined;
   let next = 0;
   const tell = (after: string) => {
@@ -97,8 +103,7 @@ export function linesOf(
       lines.push({ kind: "notice", key: `gap.${key}`, text: "Some messages may be missing here" });
       before = undefined;
     } else if (event.type === "message") {
-      if (dayOf(event.timestamp) !== day) {
-        day = dayOf(event.timestamp);
+      if (isNewDay(event.timestamp)) {
         lines.push({ kind: "day", key: `day.${key}`, timestamp: event.timestamp });
         before = undefined;
       }
@@ -123,6 +128,36 @@ export function linesOf(
   }
   for (const one of outgoing) lines.push({ kind: "outgoing", key: `outgoing.${one.messageId}`, outgoing: one });
   return lines;
+}
+
+/** What stands above the first line once nothing older can be had. */
+export function beginningOf(room: string, first: LogEvent | undefined): NoticeLine {
+  const text = first && first.seq > 1 ? "What was said before is no longer kept" : `Here ${room} begins`;
+  return { kind: "notice", key: "beginning", text };
+}
+
+/** The lines with one's own messages. */
+export function ownOf(lines: readonly Line[]): MessageLine[] {
+  return lines.filter((line): line is MessageLine => line.kind === "message" && line.own);
+}
+
+/**
+ * Who has read how far: names by the keys of one's own messages, each name at the last one that it has read.
+ *
+ * readers: the greatest number that each has read, in the epoch.
+ */
+export function seenBy(
+  own: readonly MessageLine[],
+  epoch: string | undefined,
+  readers: ReadonlyMap<string, number>,
+): Map<string, string[]> {
+  const seen = new Map<string, string[]>();
+  const names = [...readers].sort(([one], [other]) => one.localeCompare(other));
+  for (const [name, seq] of names) {
+    const last = own.findLast(({ event }) => event.epoch === epoch && event.seq <= seq);
+    if (last) seen.set(last.key, [...(seen.get(last.key) ?? []), name]);
+  }
+  return seen;
 }
 
 /** Which of the lines hold what is searched for, the newest first. */

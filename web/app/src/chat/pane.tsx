@@ -1,35 +1,49 @@
 // The room that is looked at: its head, its log, who types, and where one writes.
-import { useClient, useConnection, useEvent, useRoom } from "@hubbub/react";
-import { useEffect, useMemo, useRef, useState } from "react";
+import { type RoomView, useClient, useConnection, useEvent, useRoom } from "@hubbub/react";
+import { type KeyboardEvent, type RefObject, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { Composer } from "./composer.tsx";
 import { ConnectionState } from "./connection.tsx";
 import { Lens } from "./icons.tsx";
-import { linesOf, type MessageLine, type Notice } from "./lines.ts";
+import type { Changing } from "./line.tsx";
+import { beginningOf, linesOf, type Notice, ownOf, seenBy } from "./lines.ts";
 import { Log, type LogHandle } from "./log.tsx";
 import type { Own } from "./memory.ts";
 import { Search } from "./search.tsx";
-import { seenLine, typingLine } from "./words.ts";
+import { typingLine } from "./words.ts";
 
-type Readers = ReadonlyMap<string, number>;
-
-function withSeen(readers: Readers, seen: { username: string; seq: number }[]): Readers {
-  const after = new Map(readers);
-  // Those who only listen have no name.
-  for (const { username, seq } of seen) if (username) after.set(username, Math.max(seq, after.get(username) ?? 0));
-  return after;
+/** How far the others have read: the greatest number by name, in an epoch. */
+interface Readers {
+  readonly epoch: string | undefined;
+  readonly seqs: ReadonlyMap<string, number>;
 }
 
-/** How far the others have read: the greatest number by name. */
-function useReaders(room: string, entered: boolean): Readers {
+type Reader = { username: string; seq: number };
+
+function withSeen({ epoch, seqs }: Readers, seen: readonly Reader[]): Readers {
+  const after = new Map(seqs);
+  // Those who only listen have no name.
+  for (const { username, seq } of seen) if (username) after.set(username, Math.max(seq, after.get(username) ?? 0));
+  return { epoch, seqs: after };
+}
+
+/** epoch: that of what is here, where there is anything. */
+function useReaders(room: string, epoch: string | undefined, entered: boolean): Readers {
   const client = useClient();
-  const [readers, setReaders] = useState<Readers>(new Map());
+  const [readers, setReaders] = useState<Readers>({ epoch, seqs: new Map() });
+  // Numbers of another epoch are of other messages.
+  const moveTo = (to: { epoch: string }) =>
+    setReaders((before) =>
+      before.epoch === to.epoch ? before : { epoch: to.epoch, seqs: before.epoch ? new Map() : before.seqs },
+    );
+  useEvent("room_info", moveTo, room);
+  useEvent("gap", moveTo, room);
   useEvent("seen", (event) => setReaders((before) => withSeen(before, [event])), room);
   useEffect(() => {
     if (!entered) return;
     const asked = client.request({ type: "receipts", room });
-    asked.then(({ readers }) => setReaders((before) => withSeen(before, readers as never))).catch(() => {}); // forbidden
+    asked.then(({ readers }) => setReaders((before) => withSeen(before, readers as Reader[]))).catch(() => {}); // forbidden
   }, [client, room, entered]);
-  return readers;
+  return { epoch: readers.epoch ?? epoch, seqs: readers.seqs };
 }
 
 /** Whether somebody looks at the page. */
@@ -46,8 +60,22 @@ function useVisible(): boolean {
 /** What came last from somebody else, to be read out. */
 function useAloud(room: string, name: string): string {
   const [said, setSaid] = useState("");
-  useEvent("message", ({ username, text }) => username !== name && setSaid(`${username}: ${text}`), room);
+  const say = (username: string, words: string) => username !== name && setSaid(`${username}${words}`);
+  useEvent("message", ({ username, text }) => say(username, `: ${text}`), room);
+  useEvent("edited", ({ username, text }) => say(username, ` edited a message: ${text}`), room);
+  useEvent("deleted", ({ username }) => say(username, " deleted a message"), room);
   return said;
+}
+
+/** Which message is being changed; when that ends, one is back where one writes. */
+function useChanging(main: RefObject<HTMLElement | null>): Changing {
+  const [{ key, how }, set] = useState<Pick<Changing, "key" | "how">>({ key: undefined, how: "edit" });
+  const begin = useCallback<Changing["begin"]>((key, how) => set({ key, how }), []);
+  const end = useCallback(() => {
+    set({ key: undefined, how: "edit" });
+    main.current?.querySelector<HTMLElement>(".composer textarea")?.focus();
+  }, [main]);
+  return { key, how, begin, end };
 }
 
 export interface PaneProps {
@@ -57,27 +85,50 @@ export interface PaneProps {
   notices: readonly Notice[];
 }
 
+/** The room as lines; above the first one, where it begins. */
+function useLines({ name, status, events, outgoing, hasOlder }: RoomView, notices: readonly Notice[], own: Own) {
+  return useMemo(() => {
+    const lines = linesOf(events, notices, outgoing, (messageId, seq) => own.has(messageId, seq));
+    if (hasOlder || !events.length || status !== "entered") return lines;
+    return [beginningOf(name, events[0]), ...lines];
+  }, [name, status, events, notices, outgoing, hasOlder, own]);
+}
+
 export function RoomPane({ room: name, name: username, own, notices }: PaneProps) {
   const room = useRoom(name, { username });
   const { status } = useConnection();
   const entered = status === "connected" && room.status === "entered";
-  const readers = useReaders(name, entered);
   const visible = useVisible();
   const aloud = useAloud(name, username);
   const [search, setSearch] = useState<string>();
   const log = useRef<LogHandle>(null);
-  const { events, outgoing, ack } = room;
-  const lines = useMemo(
-    () => linesOf(events, notices, outgoing, (messageId, seq) => own.has(messageId, seq)),
-    [events, notices, outgoing, own],
+  const main = useRef<HTMLElement>(null);
+  const lens = useRef<HTMLButtonElement>(null);
+  const changing = useChanging(main);
+  const { events, ack } = room;
+  const { epoch, seqs } = useReaders(name, events.at(-1)?.epoch, entered);
+  const lines = useLines(room, notices, own);
+  const mine = useMemo(() => ownOf(lines), [lines]);
+  const seen = useMemo(
+    () => seenBy(mine, epoch, new Map([...seqs].filter(([other]) => other !== username))),
+    [mine, epoch, seqs, username],
   );
   const last = events.at(-1)?.seq;
   useEffect(() => {
     if (visible && entered && last) ack(last);
   }, [visible, entered, last, ack]);
-  const latest = lines.findLast((line): line is MessageLine => line.kind === "message" && line.own);
-  const seen = [...readers].filter(([other, seq]) => other !== username && latest && seq >= latest.event.seq);
-  const names = seen.map(([other]) => other);
+  /** The arrow up in an empty box goes on with what one said last. */
+  const press = ({ key, target }: KeyboardEvent) => {
+    const latest = mine.findLast(({ deleted }) => !deleted)?.key;
+    const empty = target instanceof HTMLTextAreaElement && target.name !== "text" && !target.value;
+    if (key !== "ArrowUp" || !empty || !latest) return;
+    log.current?.show(latest, false);
+    changing.begin(latest, "edit");
+  };
+  const closeSearch = () => {
+    setSearch(undefined);
+    lens.current?.focus();
+  };
   const typing = typingLine(room.typing);
   return (
     <>
@@ -87,36 +138,28 @@ export function RoomPane({ room: name, name: username, own, notices }: PaneProps
         </h1>
         <ConnectionState joined={room.status === "entered"} />
         <button
+          ref={lens}
           type="button"
           className="small"
           aria-label="Search"
           aria-expanded={search !== undefined}
-          onClick={() => setSearch(search === undefined ? "" : undefined)}
+          onClick={() => (search === undefined ? setSearch("") : closeSearch())}
         >
           <Lens />
         </button>
       </header>
-      <main>
+      <main ref={main} onKeyDown={press}>
         {search !== undefined && (
           <Search
             words={search}
             setWords={setSearch}
             lines={lines}
             room={room}
-            show={(key) => log.current?.show(key)}
-            close={() => setSearch(undefined)}
+            show={(key) => log.current?.show(key, true)}
+            close={closeSearch}
           />
         )}
-        <Log
-          ref={log}
-          lines={lines}
-          room={room}
-          username={username}
-          own={own}
-          seenKey={latest?.key}
-          seen={names}
-          seenLine={seenLine(names)}
-        />
+        <Log ref={log} lines={lines} room={room} username={username} own={own} changing={changing} seen={seen} />
         <p className="hidden" aria-live="polite">
           {aloud}
         </p>
