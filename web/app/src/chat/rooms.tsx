@@ -1,4 +1,5 @@
 // The rooms that one is in, with what is unread in them, and those that were visited before.
+import type { Position } from "@hubbub/client";
 import { type Outgoing, useEvent, useRoom } from "@hubbub/react";
 import { type FormEvent, useEffect, useEffectEvent, useRef, useState } from "react";
 import { clean, hrefOf, LONGEST_ROOM } from "./address.ts";
@@ -118,7 +119,7 @@ function Seat({ own, name, room, current, leave, refuse, tell, note }: SeatProps
   useEvent("user_left", ({ username, timestamp }) => tellOf(`${username} left`, timestamp), room);
   useEvent("error", ({ message }) => current && tellOf(message, Date.now()));
   useEvent("message", ({ messageId, seq }) => own.came(messageId, seq), room);
-  useEvent("message", ({ username, text }) => username !== name && notify(room, username, text), room);
+  useTold(room, name);
   return (
     <li className={unread ? "unread" : ""}>
       <a href={hrefOf(room)} aria-current={current ? "page" : undefined}>
@@ -134,6 +135,22 @@ function Seat({ own, name, room, current, leave, refuse, tell, note }: SeatProps
         <Cross />
       </button>
     </li>
+  );
+}
+
+/** Tells of what others say from now on; what was said before one came in is no news. */
+function useTold(room: string, name: string): void {
+  const before = useRef<Position>(undefined);
+  const enter = ({ epoch, head }: { epoch: string; head: number }) => {
+    if (before.current?.epoch !== epoch) before.current = { epoch, seq: before.current ? 0 : head };
+  };
+  useEvent("room_info", enter, room);
+  useEvent(
+    "message",
+    ({ username, text, seq }) => {
+      if (username !== name && seq > (before.current?.seq ?? 0)) notify(room, username, text);
+    },
+    room,
   );
 }
 
