@@ -43,6 +43,7 @@ class Tab:
             has_text=re.compile("^(Here .* begins|What was said before)")
         )
         self.down = page.get_by_role("button", name="To the newest message")
+        self.menu = page.get_by_role("button", name="Rooms and members")
         self.edit = page.get_by_label("Edit message")
         self.summary = page.get_by_role("search").locator("p")
         self.search = page.get_by_label("Search this room")
@@ -76,6 +77,12 @@ class Tab:
     def go(self, room: str) -> None:
         self.page.get_by_label("Another room").fill(room)
         self.page.get_by_role("button", name="Go").click()
+
+    def go_by_menu(self, room: str) -> None:
+        """The same on a phone, where the rooms are shown when they are asked for."""
+        self.menu.click()
+        self.go(room)
+        expect(self.title).to_have_text(room)
 
     def look_away(self) -> None:
         """Another tab comes in front of it."""
