@@ -2,6 +2,7 @@
 import { HubbubError } from "@hubbub/client";
 import { type RoomView, useClient } from "@hubbub/react";
 import { type FocusEvent, type FormEvent, type KeyboardEvent, memo, useState } from "react";
+import { Face } from "./face.tsx";
 import { Bin, Pencil } from "./icons.tsx";
 import type { DayLine, Line, MessageLine, NoticeLine, OutgoingLine } from "./lines.ts";
 import type { Own } from "./memory.ts";
@@ -86,6 +87,7 @@ const Message = memo(function Message({ line, room, changed, begin, end }: Messa
   const may = own && !deleted;
   return (
     <article className={className}>
+      {!own && !follows && <Face name={event.username} />}
       <p className="by">
         <bdi>{event.username}</bdi>
         <When timestamp={event.timestamp} />
@@ -191,7 +193,7 @@ function DeleteForm({ line, room, end }: FormProps) {
       <div>
         <button
           type="button"
-          className="small main"
+          className="small main grave"
           // biome-ignore lint/a11y/noAutofocus: whoever pressed Delete is asked
           autoFocus
           onClick={() => change({ type: "delete" })}

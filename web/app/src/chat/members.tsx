@@ -1,6 +1,7 @@
 // Who is in the room.
 import { useClient, useConnection, useEvent, useRoom } from "@hubbub/react";
 import { useState } from "react";
+import { Face } from "./face.tsx";
 
 /** Members that are listed by name, as in `room_info`. */
 const MOST_MEMBERS = 200;
@@ -46,7 +47,8 @@ export function Members({ room, name }: { room: string; name: string }) {
       <ul>
         {keyed.map(({ member, key }) => (
           <li key={key} className={typing.includes(member) ? "types" : ""} dir="auto">
-            {member}
+            <Face name={member} />
+            <bdi>{member}</bdi>
           </li>
         ))}
         {others > 0 && <li className="more">{`and ${others} more`}</li>}
