@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PAGES := src/hubbub/apps/pages/index.html
 WEB_SOURCES := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/tests/*')
 
-.PHONY: help setup pages serve test nightly check conformance bench nodes lock format clean browser proxies redis npm node systemd jitter kill faults rolling fuzz siege polls redis-versions
+.PHONY: help setup pages screenshots serve test nightly check conformance bench nodes lock format clean browser proxies redis npm node systemd jitter kill faults rolling fuzz siege polls redis-versions
 
 help:
 	@echo "make serve        install into .venv and serve the chat on http://127.0.0.1:8080"
@@ -26,6 +26,7 @@ help:
 	@echo "make check        linters, types, generated files"
 	@echo "make conformance  the Autobahn TestSuite (needs a Python 2.7); report in build/autobahn/"
 	@echo "make pages        build the chat's and the dashboard's pages from web/"
+	@echo "make screenshots  docs/images: the chat and the dashboard, drawn anew in light, dark and on a phone"
 	@echo "make bench        the benchmarks; table in build/bench/RESULTS.md"
 	@echo "make nodes        P9: two nodes and a Redis, beside Socket.IO's; table in build/bench/NODES.md"
 	@echo "make polls        15,000 long-polls that wait: what do they take, and what does it cost to wake them?"
@@ -124,6 +125,9 @@ format: $(VENV)/.dev web/node_modules/.package-lock.json
 
 conformance: $(VENV)/.dev
 	$(BIN)/python tests/conformance/autobahn.py
+
+screenshots: $(VENV)/.dev browser $(PAGES)
+	PYTHONPATH=. $(BIN)/python docs/take_screenshots.py
 
 bench:
 	$(PYTHON) benchmarks/bench.py --python "$$(command -v $(PYTHON))" --output build/bench/RESULTS.md
