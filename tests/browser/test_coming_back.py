@@ -12,6 +12,8 @@ from tests.browser.scripted import ScriptedServer
 from tests.browser.tab import Tab
 from tests.support.server import CHAT, FAST, Server, serve
 
+pytestmark = pytest.mark.timeout(90)  # servers start and stop, with several pages on them
+
 MISSING = "Some messages may be missing here"
 
 
@@ -57,7 +59,7 @@ def test_a_reload_takes_the_session_up(alone: Tab, script: ScriptedServer) -> No
 def test_what_others_said_while_we_were_away_comes_in_order_and_once(tmp_path: Path, open_tab: OpenTab) -> None:
     with serve_kept(tmp_path) as server:
         ada = open_tab(frozen=True).enter(server.http, "ada", "lobby")
-        bob = open_tab().enter(server.http, "bob", "lobby")
+        bob = open_tab(frozen=True).enter(server.http, "bob", "lobby")
         ada.say("before")
         expect(bob.texts).to_have_text(["before"])
     for tab in (ada, bob):
@@ -129,7 +131,7 @@ def test_two_browsers_in_two_rooms_catch_up_after_a_kill_without_loss_or_duplica
 def test_a_server_that_forgot_everything_is_told_of(tmp_path: Path, open_tab: OpenTab) -> None:
     with serve(tmp_path, target=CHAT) as server:
         ada = open_tab(frozen=True).enter(server.http, "ada", "lobby")
-        bob = open_tab().enter(server.http, "bob", "lobby")
+        bob = open_tab(frozen=True).enter(server.http, "bob", "lobby")
         ada.say("before")
         expect(bob.texts).to_have_text(["before"])
     for tab in (ada, bob):

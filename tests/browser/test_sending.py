@@ -6,6 +6,7 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from tests.browser.conftest import OpenTab
@@ -14,6 +15,8 @@ from tests.browser.scripted import ScriptedServer
 from tests.browser.tab import Tab
 from tests.browser.test_coming_back import serve_kept
 from tests.support.server import CHAT, FAST, Server, serve
+
+pytestmark = pytest.mark.timeout(90)  # servers start and stop, with several pages on them
 
 REFUSAL = {"code": "forbidden", "message": "You may not speak here"}
 

@@ -15,6 +15,8 @@ from tests.browser.tab import Tab
 from tests.support.credentials import Issuer, secret_issuer
 from tests.support.server import CHAT, FAST, Server, serve
 
+pytestmark = pytest.mark.timeout(90)  # servers start and stop, with several pages on them
+
 TOKEN_SECONDS = 12
 
 
