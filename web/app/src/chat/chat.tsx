@@ -2,16 +2,17 @@
 import { HubbubProvider, useClient, useConnection } from "@hubbub/react";
 import { useEffect, useState } from "react";
 import { addressOf } from "../mount.tsx";
+import { keepToken, keptToken, useSignInAsked } from "../sign-in.tsx";
 import { clean, hrefOf, LONGEST_NAME, LONGEST_ROOM, useAddress } from "./address.ts";
 import { Desk } from "./desk.tsx";
-import { Entrance, useSignInAsked } from "./entrance.tsx";
-import { forgetTab, giveUp, giveUpAll, load, loadRooms, save, saveRooms, withRoom } from "./memory.ts";
+import { Entrance } from "./entrance.tsx";
+import { forget, giveUp, giveUpAll, load, loadRooms, save, saveRooms, withRoom } from "./memory.ts";
 
 /** The page; whenever somebody signs in or out it begins anew. */
 export function Chat() {
-  const [{ token, visit }, setToken] = useState(() => ({ token: load("tab", "token"), visit: 0 }));
+  const [{ token, visit }, setToken] = useState(() => ({ token: keptToken(), visit: 0 }));
   const begin = (given: string) => {
-    save("tab", "token", given);
+    keepToken(given);
     setToken({ token: given, visit: visit + 1 });
   };
   const signIn = (given: string) => {
@@ -19,13 +20,13 @@ export function Chat() {
     begin(given);
   };
   const signOut = () => {
-    forgetTab();
+    forget();
     begin("");
   };
   const options = { url: addressOf("ws"), session: load("tab", "session"), ...(token && { token }) };
   return (
     <HubbubProvider key={visit} options={options}>
-      <Visitor token={token} signIn={signIn} signOut={token ? signOut : undefined} />
+      <Visitor signIn={signIn} signOut={token ? signOut : undefined} />
     </HubbubProvider>
   );
 }
@@ -40,19 +41,18 @@ function useKeptSession(): void {
 }
 
 interface VisitorProps {
-  token: string;
   signIn(token: string): void;
   signOut: (() => void) | undefined;
 }
 
 /** Who looks at the page: outside, or in rooms. */
-function Visitor({ token, signIn, signOut }: VisitorProps) {
+function Visitor({ signIn, signOut }: VisitorProps) {
   const address = useAddress();
   const { user } = useConnection();
   const [rooms, setRooms] = useState<readonly string[]>(() => loadRooms("tab"));
   const [name, setName] = useState(() => (rooms.length ? load("tab", "name") : ""));
   const [refusal, setRefusal] = useState("");
-  const asked = useSignInAsked(token);
+  const asked = useSignInAsked();
   useKeptSession();
   useEffect(() => saveRooms("tab", rooms), [rooms]);
 

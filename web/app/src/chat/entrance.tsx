@@ -1,34 +1,10 @@
 // The entrance: a name and a room, and a token where the server asks who one is.
-import { useClient, useConnection } from "@hubbub/react";
-import { type FormEvent, useEffect, useState } from "react";
+import { useConnection } from "@hubbub/react";
+import { type FormEvent, useEffect } from "react";
 import icon from "../icon.svg";
-import { addressOf } from "../mount.tsx";
+import { field, SignIn } from "../sign-in.tsx";
 import { ConnectionState } from "./connection.tsx";
 import { load } from "./memory.ts";
-
-/**
- * Whether the server wants to know who one is. A page is not told why it cannot connect: it asks where tickets are had.
- */
-export function useSignInAsked(token: string): boolean {
-  const { status, code, attempt, user } = useConnection();
-  const client = useClient();
-  const [asked, setAsked] = useState(false);
-  const failed = code === 4401 || (!user && attempt === 1 && code === 1006 && status !== "connected");
-  useEffect(() => {
-    if (!failed) return;
-    const stop = new AbortController();
-    const headers = token ? { authorization: `Bearer ${token}` } : undefined;
-    fetch(addressOf("api/ticket"), { method: "POST", signal: stop.signal, ...(headers && { headers }) }).then(
-      ({ status }) => {
-        setAsked(status === 401);
-        if (status === 401) client.close(1000, "You were signed out"); // it would knock in vain
-      },
-      () => {},
-    );
-    return () => stop.abort();
-  }, [client, failed, token]);
-  return asked && status !== "connected" && status !== "resuming";
-}
 
 export interface EntranceProps {
   room: string;
@@ -53,7 +29,7 @@ export function Entrance({ room, refusal, asked, onEnter, onToken, onSignOut }: 
           Hubbub
         </h1>
         {asked ? (
-          <SignIn onToken={onToken} again={onSignOut !== undefined} />
+          <SignIn onToken={onToken} refusal={onSignOut ? "The server does not take the token that was given; it may have ended." : ""} />
         ) : (
           <EnterForm key={room} room={room} refusal={refusal} user={user?.name} onEnter={onEnter} />
         )}
@@ -66,12 +42,6 @@ export function Entrance({ room, refusal, asked, onEnter, onToken, onSignOut }: 
       </div>
     </main>
   );
-}
-
-/** Its fields are read when it is sent: nothing depends on them before. */
-function field(event: FormEvent<HTMLFormElement>, name: string): string {
-  event.preventDefault();
-  return String(new FormData(event.currentTarget).get(name) ?? "").trim();
 }
 
 type EnterFormProps = Pick<EntranceProps, "room" | "refusal" | "onEnter"> & { user: string | undefined };
@@ -123,36 +93,6 @@ function EnterForm({ room, refusal, user, onEnter }: EnterFormProps) {
       </p>
       <button type="submit" className="main">
         Enter
-      </button>
-    </form>
-  );
-}
-
-function SignIn({ onToken, again }: { onToken(token: string): void; again: boolean }) {
-  const submit = (event: FormEvent<HTMLFormElement>) => {
-    const token = field(event, "token");
-    if (token) onToken(token);
-  };
-  return (
-    <form onSubmit={submit}>
-      <p className="soft">This server asks who you are. Sign in with the token that you were given.</p>
-      <label htmlFor="token">Token</label>
-      <input
-        id="token"
-        name="token"
-        type="password"
-        required
-        pattern="[\w.~\-]+"
-        title="The token, in one piece"
-        // biome-ignore lint/a11y/noAutofocus: the page is this form
-        autoFocus
-        autoComplete="off"
-      />
-      <p className="refusal" role="alert">
-        {again && "The server does not take the token that was given; it may have ended."}
-      </p>
-      <button type="submit" className="main">
-        Sign in
       </button>
     </form>
   );

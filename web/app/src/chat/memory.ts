@@ -1,6 +1,9 @@
 // What outlives the page: a tab's name, session, rooms, drafts and messages; a browser's name and visited rooms.
 import { HubbubError } from "@hubbub/client";
 import type { Outgoing } from "@hubbub/react";
+import { keysOf, load, type Place, save } from "../storage.ts";
+
+export { load, save };
 
 /** Visited rooms that are remembered. */
 const MOST_ROOMS = 12;
@@ -10,32 +13,6 @@ const OUTGOING = "outgoing.";
 
 /** A message on its way, as it is kept. */
 type Kept = Omit<Outgoing, "error"> & { code?: string; message?: string };
-
-/** Before all keys: the host may have pages of others. */
-const PREFIX = "hubbub.";
-
-type Place = "tab" | "browser";
-
-export function load(place: Place, key: string): string {
-  try {
-    return storage(place).getItem(PREFIX + key) ?? "";
-  } catch {
-    return ""; // it is switched off
-  }
-}
-
-export function save(place: Place, key: string, value: string): void {
-  try {
-    if (value) storage(place).setItem(PREFIX + key, value);
-    else storage(place).removeItem(PREFIX + key);
-  } catch {
-    // it is switched off, or full: the page works without
-  }
-}
-
-function storage(place: Place): Storage {
-  return place === "tab" ? sessionStorage : localStorage;
-}
 
 /** Rooms in the order in which they were entered; a name holds no line break. */
 export function loadRooms(place: Place): string[] {
@@ -52,17 +29,9 @@ export function withRoom(rooms: readonly string[], room: string): readonly strin
 }
 
 /** Forgets whoever was here: nothing of it is for the next one. */
-export function forgetTab(): void {
-  for (const key of keysOf("")) save("tab", key, "");
-}
-
-/** The keys of a tab that begin so. */
-function keysOf(start: string): string[] {
-  try {
-    const keys = Object.keys(storage("tab")).filter((key) => key.startsWith(PREFIX + start));
-    return keys.map((key) => key.slice(PREFIX.length));
-  } catch {
-    return [];
+export function forget(): void {
+  for (const place of ["tab", "browser"] as const) {
+    for (const key of keysOf(place, "")) save(place, key, "");
   }
 }
 
@@ -91,7 +60,7 @@ export function giveUp(room: string, why: string): void {
 }
 
 export function giveUpAll(why: string): void {
-  for (const key of keysOf(OUTGOING)) giveUp(key.slice(OUTGOING.length), why);
+  for (const key of keysOf("tab", OUTGOING)) giveUp(key.slice(OUTGOING.length), why);
 }
 
 /**
