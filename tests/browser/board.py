@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from playwright.sync_api import Locator, Page, Request, expect
 
+from tests.support.server import ROOT
+
+AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 LOADING_MS = 20_000
+LINE_AT = """share => {
+    const [canvas, area] = ['.u-wrap canvas', '.u-over'].map(name => document.querySelector(name));
+    const [outer, inner] = [canvas, area].map(element => element.getBoundingClientRect());
+    const x = Math.round((inner.left - outer.left + share * inner.width) * canvas.width / outer.width);
+    const column = Object.assign(document.createElement('canvas'), { width: 1, height: canvas.height });
+    const context = column.getContext('2d', { willReadFrequently: true });
+    context.drawImage(canvas, -x, 0);
+    const { data } = context.getImageData(0, 0, 1, canvas.height);
+    const wanted = getComputedStyle(document.body).getPropertyValue('--line').slice(1);
+    const line = [0, 2, 4].map(at => parseInt(wanted.slice(at, at + 2), 16));
+    const alike = at => line.every((colour, part) => Math.abs(data[at + part] - colour) < 12);
+    return Array.from({ length: canvas.height }, (_, row) => row * 4).some(alike);
+}"""
+"""In a browser."""
 
 
 class Board:
@@ -33,10 +52,23 @@ class Board:
         self.tooltip = page.locator(".tooltip")
         self.summary = page.locator(".summary")
         self.nodes = page.locator("tbody tr")
+        self.token = page.get_by_label("Token")
+        self.refusal = page.get_by_role("alert")
+
+    def go(self, url: str, query: str = "") -> Board:
+        self.page.goto(f"{url}/dashboard{query}")
+        return self
 
     def open(self, url: str, query: str = "") -> Board:
         """Goes to the page and waits until the first value is there."""
-        self.page.goto(f"{url}/dashboard{query}")
+        self.go(url, query)
+        return self.expect_values()
+
+    def sign_in(self, token: str) -> None:
+        self.token.fill(token)
+        self.page.get_by_role("button", name="Sign in").click()
+
+    def expect_values(self) -> Board:
         expect(self.status).to_contain_text("Connected", timeout=LOADING_MS)
         expect(self.value("activeUsers")).not_to_have_text("–", timeout=LOADING_MS)
         return self
@@ -58,6 +90,30 @@ class Board:
         form.get_by_label("Warning").fill(str(warning))
         form.get_by_label("Critical").fill(str(critical))
         form.get_by_role("button").click()
+
+    def threshold(self, label: str) -> tuple[float, float]:
+        """The warning and the critical value that stand in the form."""
+        form = self.page.locator("form").filter(has_text=label)
+        warning, critical = (form.get_by_label(level).input_value() for level in ("Warning", "Critical"))
+        return float(warning), float(critical)
+
+    def drawn_at(self, share: float) -> bool:
+        """Whether the chart's line is drawn at a place, 0 at the left end and 1 at the right."""
+        found: bool = self.page.evaluate(LINE_AT, share)
+        return found
+
+    def reads(self, *keys: str) -> str:
+        """What the chart says of the second that some keys lead to, without the time of day."""
+        self.chart.focus()
+        for key in keys:
+            self.page.keyboard.press(key)
+        return (self.chart.get_attribute("aria-valuetext") or "").partition(": ")[2]
+
+    def complaints(self) -> list[Any]:
+        """What axe says of the page, in short. It is run beside the page's policy, as an extension would be."""
+        self.page.evaluate(AXE.read_text() + "; 0")
+        found = self.page.evaluate("axe.run(document)")
+        return [(each["id"], [node["target"] for node in each["nodes"]]) for each in found["violations"]]
 
     def missing(self) -> int:
         """How many seconds of the range were not measured."""

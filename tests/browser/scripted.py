@@ -86,3 +86,39 @@ class ScriptedServer:
 
     def close(self, code: int, reason: str = "") -> None:
         self.sockets[-1].close(code=code, reason=reason)
+
+
+DEFAULTS = {"avgResponseTime": (200, 500), "errorRate": (1, 5), "cpuUsage": (70, 90), "memoryUsage": (75, 90)}
+
+
+class ScriptedBoard:
+    """Takes the place of a server whose dashboard is looked at; what it has measured, the test says."""
+
+    def __init__(self) -> None:
+        self._seq = 0
+        self._socket: WebSocketRoute | None = None
+
+    def accept(self, socket: WebSocketRoute) -> None:
+        self._socket = socket
+        socket.on_message(self.receive)
+        self._send("connected", heartbeat=30_000)
+
+    def receive(self, message: str | bytes) -> None:
+        command = json.loads(message)
+        if command["type"] == "subscribe":
+            place = {"epoch": "e", "seq": 0, "head": 0, "recovered": None, "members": [], "count": 0}
+            self._send("room_info", id=command["id"], room=command["room"], messages=[], **place)
+        if command.get("room") == "dashboard-state":
+            for seq, (metric, (warning, critical)) in enumerate(DEFAULTS.items(), 1):
+                levels = {"metric": metric, "warning": warning, "critical": critical, "by": ""}
+                self._send("threshold", room="dashboard-state", seq=seq, **levels)
+
+    def measure(self, values: dict[str, float]) -> None:
+        """A second is over."""
+        self._seq += 1
+        data = {"activeUsers": 1, "requestsPerSecond": 1, **values}
+        self._send("metrics", room="dashboard", seq=self._seq, data=data, timestamp=SAID_AT_MS + 1000 * self._seq)
+
+    def _send(self, type: str, **fields: Any) -> None:
+        assert self._socket is not None
+        self._socket.send(json.dumps({"type": type, "timestamp": SAID_AT_MS, **fields}))

@@ -12,17 +12,17 @@ from contextlib import ExitStack
 import pytest
 from websockets.sync.client import connect
 
+from tests.support.observing import OBSERVED, UNLIMITED
 from tests.support.server import OWN_HOSTS, Server, serve
 from tests.support.viewer import Viewer, viewing
 
-OBSERVED = "tests.support.observed:app"
-OPTIONS = ("--rate-limit", "0", "--user-rate", "0", "--broker", "memory://")
+MEMORY = ("--broker", "memory://")
 FIELDS = {"activeUsers", "requestsPerSecond", "avgResponseTime", "errorRate", "cpuUsage", "memoryUsage"}
 
 
 @pytest.fixture(scope="module", params=OWN_HOSTS)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serve(tmp_path_factory.mktemp("observed"), request.param, *OPTIONS, target=OBSERVED) as running:
+    with serve(tmp_path_factory.mktemp("observed"), request.param, *UNLIMITED, *MEMORY, target=OBSERVED) as running:
         yield running
 
 
@@ -198,9 +198,11 @@ def test_a_threshold_can_be_set_by_a_call(server: Server, people: ExitStack) -> 
 # A client that speaks no protocol of ours
 
 
-def test_a_plain_client_gets_exactly_the_event_each_second(server: Server, people: ExitStack) -> None:
-    plain = people.enter_context(viewing(server.ws, "/metrics-stream"))
-    events = [plain.next("metrics") for _ in range(3)]
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_a_plain_client_gets_exactly_the_event_each_second(server: Server, compression: str | None) -> None:
+    with connect(f"{server.ws}/metrics-stream", compression=compression) as plain:
+        events = [json.loads(plain.recv(15)) for _ in range(3)]
+    assert [event["type"] for event in events] == ["metrics"] * 3
     assert [event.keys() for event in events] == [{"type", "data", "timestamp"}] * 3
     assert [event["data"].keys() for event in events] == [FIELDS] * 3
     assert len({event["timestamp"] for event in events}) == 3

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
+from tests.support.observing import OBSERVED, two_nodes
 from tests.support.redis import RedisServer
 from tests.support.server import FAST, Server, serve
 from tests.support.viewer import Event, Viewer, viewing
-
-OBSERVED = "tests.support.observed:app"
 
 
 class Pair:
@@ -32,13 +30,6 @@ class Pair:
 
         while ids_of(self.at_first.next("nodes")) != self.ids:
             pass
-
-
-@contextmanager
-def two_nodes(redis_server: RedisServer, folder: Path) -> Iterator[list[Server]]:
-    options = ("--broker", redis_server.url, "--redis-prefix", f"test-{uuid4()}:", "--rate-limit", "0")
-    with ExitStack() as stack:
-        yield [stack.enter_context(serve(folder, FAST, *options, target=OBSERVED)) for _ in range(2)]
 
 
 @pytest.fixture(scope="module")

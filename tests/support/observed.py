@@ -1,9 +1,9 @@
-"""What the dashboard's tests serve: the default application, and commands that make its values move."""
+"""What the dashboard's tests serve: the default application, and commands that move its values, or give it a past."""
 
 import asyncio
 
 from hubbub import Command, Connection, Hubbub
-from hubbub.apps import default
+from hubbub.apps import dashboard, default
 
 app = Hubbub()
 app.include(default.app)
@@ -17,6 +17,21 @@ class Slow(Command, tag="slow"):
     """A handler that takes its time."""
 
     seconds: float
+
+
+class Past(Command, tag="past"):
+    """The server has measured for so many seconds, and not in those of `missing`, by how long ago they were."""
+
+    seconds: int
+    missing: tuple[int, int]
+
+
+@app.on(Past, verb=None)
+def measured_before(conn: Connection, command: Past) -> None:
+    now, room = conn.now_ms() // 1000, app.room(dashboard.ROOM)
+    for ago in range(command.seconds, 0, -1):
+        if not command.missing[0] >= ago > command.missing[1]:
+            room.publish(dashboard.Metrics(dashboard.Data(ago, 1, 2, 3, 50, 50), (now - ago) * 1000))
 
 
 @app.on(Fail, verb=None)

@@ -20,8 +20,9 @@ interface Props {
 }
 
 const NOT_MEASURED = "not measured";
+const present = () => Math.floor(Date.now() / 1000);
 
-export function Chart({ series, metric, range, setRange, end = 0, threshold, of, partial }: Props) {
+export function Chart({ series, metric, range, setRange, end = present(), threshold, of, partial }: Props) {
   const latest = series.last?.time;
   const first = series.first?.time;
   // biome-ignore lint/correctness/useExhaustiveDependencies: the series is the same object when seconds have come

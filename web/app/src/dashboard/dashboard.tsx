@@ -1,8 +1,10 @@
 // The dashboard: how the connection stands, the values of now, and one of them as a chart.
 import { useEffect, useReducer, useState, useSyncExternalStore } from "react";
+import { useSignInAsked } from "../sign-in.tsx";
 import { Cards } from "./cards.tsx";
 import { Chart } from "./chart.tsx";
-import type { Feed } from "./feed.ts";
+import { Entrance } from "./entrance.tsx";
+import type { Board, Feed } from "./feed.ts";
 import type { Metric, Values } from "./metrics.ts";
 import { Nodes } from "./nodes.tsx";
 import { PauseControl } from "./pause.tsx";
@@ -13,17 +15,27 @@ import { ThresholdForm } from "./threshold-form.tsx";
 /** How old the newest second may be before its values are not those of now. */
 const FRESH_SECONDS = 3;
 
-interface Props {
-  feed: Feed;
-  overStream: boolean;
+export function Dashboard({ feed }: { feed: Feed }) {
+  const board = useSyncExternalStore(feed.watch, feed.get);
+  const signInAsked = useSignInAsked();
+  useTick();
+  const shut = signInAsked || board.refusal !== undefined;
+  return (
+    <>
+      <header className="bar">
+        <h1>Dashboard</h1>
+        <StatusLine />
+        {!shut && <PauseControl feed={feed} board={board} />}
+      </header>
+      {shut ? <Entrance refusal={board.refusal} /> : <Panels feed={feed} board={board} />}
+    </>
+  );
 }
 
-export function Dashboard({ feed, overStream }: Props) {
-  const board = useSyncExternalStore(feed.watch, feed.get);
+function Panels({ feed, board }: { feed: Feed; board: Board }) {
   const [metric, setMetric] = useState<Metric>("requestsPerSecond");
   const [range, setRange] = useState<number>(RANGES[0].seconds);
   const [chosen, setChosen] = useState<string>();
-  useTick();
   const node = board.nodes.find(({ id }) => id === chosen);
   const series = node?.series ?? board.series;
   const end = feed.end();
@@ -31,28 +43,21 @@ export function Dashboard({ feed, overStream }: Props) {
   const late = end === undefined || !now ? 0 : end - now.time;
   const values: Values | undefined = late > FRESH_SECONDS ? undefined : now?.values;
   return (
-    <>
-      <header className="bar">
-        <h1>Dashboard</h1>
-        <StatusLine overStream={overStream} />
-        <PauseControl feed={feed} board={board} />
-      </header>
-      <main>
-        <Cards values={values} thresholds={board.thresholds} chosen={metric} choose={setMetric} />
-        <Chart
-          series={series}
-          metric={metric}
-          range={range}
-          setRange={setRange}
-          end={end}
-          threshold={board.thresholds[metric]}
-          of={node ? `${node.host}, process ${node.pid}` : board.nodes.length > 1 ? "all nodes" : undefined}
-          partial={node !== undefined}
-        />
-        <Nodes nodes={board.nodes} end={end} thresholds={board.thresholds} chosen={node?.id} choose={setChosen} />
-        <ThresholdForm feed={feed} thresholds={board.thresholds} />
-      </main>
-    </>
+    <main>
+      <Cards values={values} thresholds={board.thresholds} chosen={metric} choose={setMetric} />
+      <Chart
+        series={series}
+        metric={metric}
+        range={range}
+        setRange={setRange}
+        end={end}
+        threshold={board.thresholds[metric]}
+        of={node ? `${node.host}, process ${node.pid}` : board.nodes.length > 1 ? "all nodes" : undefined}
+        partial={node !== undefined}
+      />
+      <Nodes nodes={board.nodes} end={end} thresholds={board.thresholds} chosen={node?.id} choose={setChosen} />
+      <ThresholdForm feed={feed} thresholds={board.thresholds} />
+    </main>
   );
 }
 

@@ -1,5 +1,6 @@
 // What the server tells of the dashboard, as the page looks at it: the seconds, the nodes, the thresholds, the pause.
-import type { Client } from "@hubbub/client";
+import type { AnyEvent, Client, RoomInfo } from "@hubbub/client";
+import type { Ask } from "./api.ts";
 import type { Metric, Threshold, Thresholds, Values } from "./metrics.ts";
 import { LONGEST, Series } from "./series.ts";
 
@@ -11,6 +12,8 @@ const LATE_SECONDS = 3;
 const CALLER = "viewer";
 /** The most events that come with a room over HTTP, where a time is no place to begin at: 16 minutes. */
 const MOST_WITH_ROOM = 1000;
+/** The most events in a page of those before. */
+const MOST_WITH_PAGE = 200;
 
 interface NodeValues {
   readonly node: string;
@@ -51,22 +54,30 @@ export interface Board {
   readonly pause: Pause | undefined;
   /** Whether the state of the dashboard has come: before that nobody knows whether it is paused. */
   readonly known: boolean;
+  /** Why the server does not show it to whoever asks. */
+  readonly refusal: string | undefined;
+}
+
+const EMPTY = { nodes: [], thresholds: {}, pause: undefined, known: false, refusal: undefined };
+
+interface Page {
+  readonly messages: AnyEvent[];
+  readonly next: string | null;
 }
 
 export class Feed {
   readonly client: Client<BoardEvents>;
-  readonly #api: URL | undefined;
+  readonly #ask: Ask;
   readonly #watchers = new Set<() => void>();
   readonly #nodes = new Map<string, Node>();
-  #board: Board = { series: new Series(), nodes: [], thresholds: {}, pause: undefined, known: false };
+  #board: Board = { series: new Series(), ...EMPTY };
   /** When the newest second came, by this page's clock. */
   #heardAt = 0;
   #told = false;
 
-  /** api: where commands are posted to, where there is no WebSocket. */
-  constructor(client: Client<BoardEvents>, api?: URL) {
+  constructor(client: Client<BoardEvents>, ask: Ask) {
     this.client = client;
-    this.#api = api;
+    this.#ask = ask;
     client.on("metrics", (event) => this.#measured(event));
     client.on("nodes", (event) => this.#there(event));
     client.on("threshold", ({ metric, warning, critical }) => {
@@ -75,9 +86,11 @@ export class Feed {
     client.on("pause", ({ paused, by, timestamp }) => {
       this.#change({ pause: paused ? { by, time: Math.floor(timestamp / 1000) } : undefined, known: true });
     });
+    client.on("room_info", (info) => this.#entered(info));
     // All that the server has: its clock may be behind, and what is too old it has forgotten.
-    client.subscribe(ROOM, { since: { time: 0 }, history: MOST_WITH_ROOM });
-    client.subscribe(STATE_ROOM, { history: 100 });
+    const log = client.subscribe(ROOM, { since: { time: 0 }, history: MOST_WITH_ROOM });
+    const state = client.subscribe(STATE_ROOM, { history: 100 });
+    for (const { ready } of [log, state]) ready.catch(({ message }: Error) => this.#change({ refusal: message }));
   }
 
   get = (): Board => this.#board;
@@ -106,15 +119,29 @@ export class Feed {
     return this.#command({ type: "pause", paused });
   }
 
-  async #command(command: { type: string; [field: string]: unknown }): Promise<unknown> {
-    if (!this.#api) return this.client.request({ ...command, room: ROOM });
-    const body = JSON.stringify(command);
-    const headers = { "content-type": "application/json" };
-    const path = `rooms/${ROOM}/commands?username=${CALLER}`;
-    const answer = await fetch(new URL(path, this.#api), { method: "POST", headers, body });
-    const told = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Error(told.detail ?? `The server answers with ${answer.status}`);
-    return told;
+  get #overHttp(): boolean {
+    return this.client.state.transport !== "websocket";
+  }
+
+  #command(command: { type: string; [field: string]: unknown }): Promise<unknown> {
+    if (!this.#overHttp) return this.client.request({ ...command, room: ROOM });
+    return this.#ask(`rooms/${ROOM}/commands?username=${CALLER}`, command);
+  }
+
+  /** Over HTTP only the last events come with a room: the rest of the hour is asked for behind them. */
+  #entered({ room, epoch, seq, messages, recovered }: RoomInfo): void {
+    if (room !== ROOM || recovered || !this.#overHttp) return;
+    const first = messages[0]?.seq ?? seq + 1;
+    this.#fill(`${epoch}:${first}`).catch(() => {}); // then the chart begins later, as for a server that is new
+  }
+
+  async #fill(before: string | null): Promise<void> {
+    for (let next = before, left = LONGEST; next && left > 0; ) {
+      const page = (await this.#ask(`rooms/${ROOM}/messages?limit=${MOST_WITH_PAGE}&before=${next}`)) as Page;
+      for (const event of page.messages) if (event.type === "metrics") this.#measured(event as never);
+      next = page.next;
+      left -= page.messages.length;
+    }
   }
 
   #measured({ data, timestamp }: BoardEvents["metrics"]): void {

@@ -1,5 +1,5 @@
 // How the connection stands: a dot and its words, and the next try where there is none.
-import type { Status } from "@hubbub/client";
+import type { State, Status } from "@hubbub/client";
 import { useClient, useConnection } from "@hubbub/react";
 
 type Dot = "connected" | "connecting" | "disconnected";
@@ -22,8 +22,10 @@ const WORDS: Record<Status, string> = {
   closed: "Closed",
 };
 
-export function StatusLine({ overStream }: { overStream: boolean }) {
-  const { status, retryAt, reason, open } = useConnection();
+const WAYS: Record<State["transport"], string> = { websocket: "", stream: " over SSE", poll: " by polling" };
+
+export function StatusLine() {
+  const { status, transport, retryAt, reason, open } = useConnection();
   const now = useClient().clock.now();
   const seconds = retryAt === undefined ? undefined : Math.max(Math.ceil((retryAt - now) / 1000), 0);
   const away = status === "waiting" || status === "offline" || status === "closed";
@@ -32,7 +34,7 @@ export function StatusLine({ overStream }: { overStream: boolean }) {
       <span className="dot" data-status={DOTS[status]} aria-hidden="true" />
       <p role="status">
         {WORDS[status]}
-        {status === "connected" && overStream ? " over SSE" : ""}
+        {status === "connected" && WAYS[transport]}
         {status === "closed" && reason ? `: ${reason}` : ""}
       </p>
       {status === "waiting" && seconds !== undefined && <span className="countdown">next try in {seconds} s</span>}
