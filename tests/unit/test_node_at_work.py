@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse
+from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from hubbub import Config, Hubbub, LocalError
@@ -38,16 +40,19 @@ async def answer_elsewhere(scope: Scope, receive: Receive, send: Send) -> None:
 
 def get(app: Hubbub, *paths: str) -> Node:
     """The node, after requests for these."""
+    return ask(app, *paths)[0]
+
+
+def ask(app: Hubbub, *paths: str, method: str = "GET", below: str = "") -> tuple[Node, list[httpx.Response]]:
+    """The node, and what it answers; `below` is the path that it is mounted at."""
     node = Node(app, MEMORY)
 
-    async def ask() -> None:
-        transport = httpx.ASGITransport(node, raise_app_exceptions=False)
+    async def answers() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(node, raise_app_exceptions=False, root_path=below)
         async with node.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://hub") as client:
-            for path in paths:
-                await client.get(path)
+            return [await client.request(method, below + path) for path in paths]
 
-    asyncio.run(ask())
-    return node
+    return node, asyncio.run(answers())
 
 
 @pytest.mark.parametrize(
@@ -66,12 +71,12 @@ def test_a_request_that_is_answered_on_the_socket_itself_counts() -> None:
     app.mount("/", answer_elsewhere)
     node = Node(app, MEMORY)
 
-    async def ask() -> None:
+    async def call() -> None:
         async with node.lifespan():
             scope = {"type": "http", "method": "GET", "path": "/x", "headers": [], "query_string": b""}
             await node(scope, nothing, nothing)
 
-    asyncio.run(ask())
+    asyncio.run(call())
     assert (node.counters.requests, node.counters.requests_failed) == (1, 0)
 
 
@@ -89,6 +94,48 @@ def test_what_is_mounted_below_another_path_is_found_in_whatever_order() -> None
     app.mount("/a/", answering(500))
     app.mount("/a/b", answering(200))
     assert get(app, "/a/b/c").counters.requests_failed == 0
+
+
+# Files
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Hubbub:
+    """An application with pages, below a path and below all others."""
+    (tmp_path / "index.html").write_text("a page")
+    app = Hubbub()
+    for path in ("/pages", "/more/pages/", "/"):
+        app.mount(path, StaticFiles(directory=tmp_path, html=True))
+    return app
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("below", ["", "/chat"])
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/pages", "pages/"),
+        ("/pages?transport=sse&x=%2F", "pages/?transport=sse&x=%2F"),
+        ("/more/pages", "pages/"),
+    ],
+)
+def test_a_page_that_is_a_folder_is_where_its_path_ends_with_a_slash(
+    pages: Hubbub, path: str, location: str, below: str, method: str
+) -> None:
+    (answer,) = ask(pages, path, method=method, below=below)[1]
+    assert (answer.status_code, answer.headers["location"]) == (307, location)
+    there = str(answer.next_request.url.copy_with(query=None)) if answer.next_request else ""
+    assert there == f"http://hub{below}{path.partition('?')[0]}/"
+
+
+def test_where_the_slash_is_there_is_the_page(pages: Hubbub) -> None:
+    answers = ask(pages, "/pages/", "/more/pages/", "/")[1]
+    assert [(each.status_code, each.text) for each in answers] == [(200, "a page")] * 3
+
+
+def test_a_folder_of_pages_takes_nothing_else(pages: Hubbub) -> None:
+    answers = ask(pages, "/pages", "/pages/", method="POST")[1]
+    assert [each.status_code for each in answers] == [405, 405]
 
 
 # By the clock
