@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 // useWebSocket: any server that speaks JSON, with the promises of the table below and no others.
-import { act } from "@testing-library/react";
-import { describe, expect, test, vi } from "vitest";
+import { act, renderHook } from "@testing-library/react";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { FakeClock, FakeSocket } from "../../client/tests/stage.ts";
 import { useWebSocket, type WebSocketOptions } from "../src/index.ts";
 import { Page, printed, settle } from "./page.tsx";
@@ -222,6 +222,15 @@ describe("the component", () => {
     expect(clock.pending).toBe(0);
   });
 
+  test("gives up the try that is under way when it is gone", async () => {
+    const { clock, unmount, last } = stream();
+    unmount();
+    await settle();
+    expect(last().closed).toEqual({ code: 1000 });
+    last().onopen?.();
+    expect(clock.pending).toBe(0);
+  });
+
   test("tries no more when it is gone", async () => {
     const { pass, unmount, sockets, fails } = stream();
     fails();
@@ -242,6 +251,20 @@ describe("the component", () => {
       ["ws://other.test/", undefined],
     ]);
     expect(result.current).toMatchObject({ status: "connecting", lastMessage: undefined });
+  });
+
+  test("has the browser's own where no other is given", () => {
+    const sockets: FakeSocket[] = [];
+    class BrowserSocket extends FakeSocket {
+      constructor(url: string, protocols: string[]) {
+        super(url, protocols);
+        sockets.push(this);
+      }
+    }
+    vi.stubGlobal("WebSocket", BrowserSocket);
+    onTestFinished(() => void vi.unstubAllGlobals());
+    renderHook(() => useWebSocket(URL));
+    expect(sockets.map(({ url }) => url)).toEqual([URL]);
   });
 
   test("asks for the sub-protocols that it is given", () => {
