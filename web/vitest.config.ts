@@ -7,10 +7,5 @@ const conditions = ["hubbub-source"];
 export default defineConfig({
   resolve: { conditions: [...conditions, "module", "browser", "development|production"] },
   ssr: { resolve: { conditions: [...conditions, "module", "node", "development|production"] } },
-  test: {
-    include: ["{packages/*,app}/tests/**/*.test.{ts,tsx}"],
-    pool: "threads",
-    maxWorkers: 1,
-    testTimeout: 30_000, // as in pytest: it ends what hangs, and measures nothing
-  },
+  test: { include: ["{packages/*,app}/tests/**/*.test.{ts,tsx}"], pool: "threads", maxWorkers: 1 },
 });
