@@ -128,6 +128,25 @@ def test_what_was_said_before_the_token_ended_is_there_once_and_the_rest_waits_f
         expect(tab.texts).to_have_text(["one", "two"])
 
 
+def test_a_page_that_comes_back_with_a_token_that_does_not_count_loses_nothing(
+    server: Server, issuer: Issuer, open_tab: OpenTab, room: str
+) -> None:
+    tab = open_tab()
+    line = Deaf(tab)
+    enter(tab, server, issuer.token(name="Ada"), room)
+    line.deaf = True
+    tab.say("one")
+    tab.say("two")
+    expect(tab.sending).to_have_text(["one", "two"])
+    tab.page.evaluate("sessionStorage.setItem('hubbub.token', 'no.such.token')")
+    line.deaf = False
+    tab.page.reload()
+    sign_in(tab, issuer.token(name="Ada"))
+    expect(tab.own).to_have_text(["one"])
+    expect(tab.failed).to_have_count(1)
+    expect(tab.failed).to_contain_text("two")
+
+
 def test_who_may_only_listen_is_told_so_and_keeps_the_text(
     server: Server, issuer: Issuer, open_tab: OpenTab, room: str
 ) -> None:
