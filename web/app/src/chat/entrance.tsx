@@ -29,7 +29,10 @@ export function Entrance({ room, refusal, asked, onEnter, onToken, onSignOut }: 
           Hubbub
         </h1>
         {asked ? (
-          <SignIn onToken={onToken} refusal={onSignOut ? "The server does not take the token that was given; it may have ended." : ""} />
+          <SignIn
+            onToken={onToken}
+            refusal={onSignOut ? "The server does not take the token that was given; it may have ended." : ""}
+          />
         ) : (
           <EnterForm key={room} room={room} refusal={refusal} user={user?.name} onEnter={onEnter} />
         )}
