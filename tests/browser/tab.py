@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import quote
 
 from playwright.sync_api import Locator, Page, expect
@@ -39,9 +38,7 @@ class Tab:
         self.typing = page.locator("p.typing")
         self.text = page.get_by_label("Message", exact=True)
         self.send = page.get_by_role("button", name="Send", exact=True)
-        self.beginning = self.log.locator(".notice p").filter(
-            has_text=re.compile("^(Here .* begins|What was said before)")
-        )
+        self.beginning = self.log.locator(".beginning")
         self.down = page.get_by_role("button", name="To the newest message")
         self.menu = page.get_by_role("button", name="Rooms and members")
         self.edit = page.get_by_label("Edit message")

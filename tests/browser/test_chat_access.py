@@ -215,6 +215,7 @@ def test_axe_finds_nothing_in_what_a_phone_opens_beside_the_room(
     tab.go_by_menu(room)
     tab.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     ada.go(f"{room} b")
+    expect(ada.title).to_have_text(f"{room} b")
     ada.say("over there")
     tab.menu.click()
     expect(tab.rooms.first).to_contain_text("1 unread")

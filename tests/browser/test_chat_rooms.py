@@ -79,6 +79,23 @@ def test_several_who_type_are_told_of_together(server: Server, room: str, ada: T
 # Elsewhere
 
 
+def test_what_is_edited_or_deleted_elsewhere_is_not_unread(ada: Tab, bob: Tab, room: str) -> None:
+    bob.say("one")
+    bob.say("two")
+    expect(ada.texts).to_have_text(["one", "two"])
+    ada.go(f"{room} b")
+    expect(ada.title).to_have_text(f"{room} b")
+    bob.delete("one")
+    bob.act("two", "Edit")
+    bob.edit.fill("2")
+    bob.edit.press("Enter")
+    bob.say("three")
+    expect(ada.rooms.first).to_contain_text("1 unread")
+    expect(ada.page).to_have_title(f"(1) {room} b · Hubbub")
+    ada.rooms.first.click()
+    expect(ada.texts).to_have_text(["This message was deleted", "2", "three"])
+
+
 def test_who_looks_elsewhere_is_notified_of_what_others_say_and_a_click_leads_there(
     context: BrowserContext, server: Server, open_tab: OpenTab, room: str
 ) -> None:

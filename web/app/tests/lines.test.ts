@@ -2,7 +2,7 @@
 import type { LogEvent, Outgoing } from "@hubbub/react";
 import { expect, test } from "vitest";
 import { clean, roomOf } from "../src/chat/address.ts";
-import { beginningOf, found, type Line, linesOf, ownOf, seenBy } from "../src/chat/lines.ts";
+import { beginningOf, found, type Line, linesOf, messagesIn, ownOf, seenBy } from "../src/chat/lines.ts";
 
 const DAY = 86_400_000;
 const NOON = new Date(2026, 10, 26, 12).getTime();
@@ -147,4 +147,10 @@ test("above the first line stands where the room begins, or that older ones are 
   const first = { ...said("ada", "one"), seq: 1 } as LogEvent;
   expect(beginningOf("lobby", first).text).toBe("Here lobby begins");
   expect(beginningOf("lobby", { ...first, seq: 7 }).text).toBe("What was said before is no longer kept");
+});
+
+test("what was edited or deleted is no message that is unread", () => {
+  const one = said("ada", "one");
+  const events = [one, event("edited", { of: one.seq }), said("ada", "two"), event("deleted", { of: one.seq })];
+  expect([0, 1, 2, 3, 100].map((unread) => messagesIn(events, unread))).toEqual([0, 0, 1, 1, 98]);
 });

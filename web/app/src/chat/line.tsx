@@ -27,6 +27,7 @@ export interface Tools {
 
 export function LineView({ line, tools }: { line: Line; tools: Tools }) {
   if (line.kind === "outgoing") return <Sending line={line} tools={tools} />;
+  if (line.kind === "beginning") return <p className="beginning">{line.text}</p>;
   if (line.kind !== "message") return line.kind === "day" ? <Day line={line} /> : <Told line={line} />;
   const { key, how, begin, end } = tools.changing;
   const changed = line.key === key ? how : undefined;

@@ -44,7 +44,13 @@ export interface NoticeLine {
   readonly timestamp?: number;
 }
 
-export type Line = DayLine | MessageLine | OutgoingLine | NoticeLine;
+export interface BeginningLine {
+  readonly kind: "beginning";
+  readonly key: string;
+  readonly text: string;
+}
+
+export type Line = BeginningLine | DayLine | MessageLine | OutgoingLine | NoticeLine;
 
 /** Something that is told of and is not in the log; it stands behind the event of the key `after`. */
 export interface Notice {
@@ -130,10 +136,20 @@ export function linesOf(
   return lines;
 }
 
+/** How many of the last so many events are messages, and not what became of older ones, as far as it is known here. */
+export function messagesIn(events: readonly LogEvent[], count: number): number {
+  if (!count) return 0;
+  const from = (events.at(-1)?.seq ?? 0) - count;
+  const changes = events
+    .slice(-count)
+    .filter(({ type, seq }) => seq > from && (type === "edited" || type === "deleted"));
+  return count - changes.length;
+}
+
 /** What stands above the first line once nothing older can be had. */
-export function beginningOf(room: string, first: LogEvent | undefined): NoticeLine {
+export function beginningOf(room: string, first: LogEvent | undefined): BeginningLine {
   const text = first && first.seq > 1 ? "What was said before is no longer kept" : `Here ${room} begins`;
-  return { kind: "notice", key: "beginning", text };
+  return { kind: "beginning", key: "beginning", text };
 }
 
 /** The lines with one's own messages. */

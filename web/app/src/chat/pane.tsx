@@ -57,10 +57,15 @@ function useVisible(): boolean {
   return visible;
 }
 
+/** Told apart, and not heard. */
+const SILENT = "\u00a0";
+
 /** What came last from somebody else, to be read out. */
 function useAloud(room: string, name: string): string {
   const [said, setSaid] = useState("");
-  const say = (username: string, words: string) => username !== name && setSaid(`${username}${words}`);
+  // What is the same as before would not be read again.
+  const say = (username: string, words: string) =>
+    username !== name && setSaid((before) => `${username}${words}${before.endsWith(SILENT) ? "" : SILENT}`);
   useEvent("message", ({ username, text }) => say(username, `: ${text}`), room);
   useEvent("edited", ({ username, text }) => say(username, ` edited a message: ${text}`), room);
   useEvent("deleted", ({ username }) => say(username, " deleted a message"), room);

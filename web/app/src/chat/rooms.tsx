@@ -5,7 +5,7 @@ import { type FormEvent, useEffect, useEffectEvent, useRef, useState } from "rea
 import { clean, hrefOf, LONGEST_ROOM } from "./address.ts";
 import type { Note } from "./desk.tsx";
 import { Bell, Cross } from "./icons.tsx";
-import { keyOf } from "./lines.ts";
+import { keyOf, messagesIn } from "./lines.ts";
 import { loadOutgoing, loadRooms, type Own, saveOutgoing } from "./memory.ts";
 import { mayNotify, notify, useNotifying } from "./notifications.ts";
 
@@ -100,7 +100,8 @@ function useSaved(room: string, outgoing: readonly Outgoing[]): void {
 /** One is in a room for as long as this is in the list. */
 function Seat({ own, name, room, current, leave, refuse, tell, note }: SeatProps) {
   const [kept] = useState(() => loadOutgoing(room));
-  const { unread, status, error, events, outgoing } = useRoom(room, { username: name, outgoing: kept });
+  const { unread: behind, status, error, events, outgoing } = useRoom(room, { username: name, outgoing: kept });
+  const unread = messagesIn(events, behind);
   useSaved(room, outgoing);
   const why = status === "refused" ? (error?.message ?? "It cannot be entered") : "";
   const refused = useEffectEvent(() => refuse(room, why));
