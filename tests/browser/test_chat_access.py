@@ -13,6 +13,8 @@ from tests.browser.line import Line
 from tests.browser.tab import Tab
 from tests.support.server import Server
 
+pytestmark = pytest.mark.timeout(60)
+
 DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 MOST_TABS = 40
@@ -177,7 +179,6 @@ def test_axe_finds_nothing_at_the_entrance(server: Server, tab: Tab) -> None:
     assert complaints(tab.page) == []
 
 
-@pytest.mark.timeout(60)
 def test_axe_finds_nothing_in_the_chat_whatever_is_open(
     server: Server, open_tab: OpenTab, room: str, bob: Tab, tab: Tab, line: Line
 ) -> None:

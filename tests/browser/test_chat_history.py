@@ -14,6 +14,8 @@ from tests.browser.tab import Tab
 from tests.support.chatter import chatting
 from tests.support.server import FAST, Server, serve
 
+pytestmark = pytest.mark.timeout(90)
+
 OPTIONS = ("--rate-limit", "0", "--user-rate", "0", "--room-rate", "0")
 DAY_MS = 86_400_000
 MIDNIGHT_MS = 1_700_006_400_000  # the first day of what was said, 15 November 2023

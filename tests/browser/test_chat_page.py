@@ -1,27 +1,18 @@
 """The chat's page in Chromium: people come, go and chat, in several rooms at once."""
 
-from typing import Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenTab
 from tests.browser.scripted import ScriptedServer
 from tests.browser.tab import Tab
 from tests.support.chatter import chatting
-from tests.support.server import ROOT, Server
+from tests.support.server import Server
 
-AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 SCRIPT = "<script>hacked = 1</script>"
 IMAGE = "<img src=x onerror=hacked=1>"
-
-
-def complaints(page: Page) -> list[Any]:
-    """What axe says of the page, in short. It is run beside the page's policy, as an extension would be."""
-    page.evaluate(AXE.read_text())
-    found: dict[str, Any] = page.evaluate("axe.run()")
-    return [(each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]]
 
 
 def test_two_tabs_chat_and_see_each_other(ada: Tab, bob: Tab) -> None:
@@ -319,41 +310,7 @@ def test_the_newest_line_is_in_view_unless_the_reader_has_scrolled_up(alone: Tab
     expect(alone.message("news")).not_to_be_in_viewport()
 
 
-def test_ten_thousand_messages_are_scrolled_through_and_few_are_drawn(
-    server: Server, open_tab: OpenTab, script: ScriptedServer, room: str
-) -> None:
-    script.room = room
-    script.missed = {
-        "messages": [script.message("eve", f"line {number}", number) for number in range(1, 10_001)],
-        "seq": 10_000,
-        "head": 10_000,
-    }
-    tab = open_tab(script=script).enter(server.http, "ada", room)
-    expect(tab.texts.last).to_have_text("line 10000")
-    expect(tab.texts.last).to_be_in_viewport()
-    tab.page.get_by_role("log").evaluate("log => { log.scrollTop = log.scrollHeight / 2; }")
-    expect(tab.texts.last).not_to_have_text("line 10000")
-    assert tab.texts.count() < 100
-    tab.page.get_by_role("button", name="To the newest message").click()
-    expect(tab.texts.last).to_have_text("line 10000")
-
-
 # Everybody can use it
-
-
-def test_axe_finds_nothing_to_complain_of(server: Server, open_tab: OpenTab, ada: Tab, bob: Tab) -> None:
-    ada.say("one")
-    bob.say("two")
-    expect(ada.texts).to_have_count(2)
-    ada.page.get_by_role("button", name="Search").click()
-    ada.search.fill("o")
-    outside = open_tab().open(server.http, "lobby")
-    for page in (ada.page, outside.page):
-        page.emulate_media(reduced_motion="reduce")
-        assert complaints(page) == []
-    ada.page.set_viewport_size({"width": 360, "height": 640})
-    ada.page.get_by_role("button", name="Rooms and members").click()
-    assert complaints(ada.page) == []
 
 
 def test_a_phone_shows_the_whole_page_in_its_width(server: Server, open_tab: OpenTab) -> None:
