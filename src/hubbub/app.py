@@ -30,7 +30,7 @@ from hubbub.hub.ports import Endpoint, Once
 from hubbub.hub.publication import Publication
 from hubbub.hub.room import Room
 from hubbub.wire.codec import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
-from hubbub.wire.messages import Command
+from hubbub.wire.messages import Command, Publish
 
 log: Final = logging.getLogger("hubbub")
 SHORTEST_SECONDS: Final = 0.01
@@ -119,6 +119,8 @@ class Hubbub:
         self.authenticator: AuthenticateHook | None = None
         self._handlers: dict[type[Command], Handler] = {**BUILT_IN}
         self._verbs: dict[type[Command], str] = {**VERBS}
+        self._registrars: dict[type[Command], Hubbub] = {}
+        self._owners: dict[str, Hubbub] = {}
         self.patterns: list[tuple[str, dict[str, Any]]] = []
         self.works: list[tuple[float, Work]] = []
         self._hears: dict[str, tuple[type[msgspec.Struct], TellHandler[Any]]] = {}
@@ -147,6 +149,7 @@ class Hubbub:
 
         def register(handler: CommandHandler[C]) -> CommandHandler[C]:
             self._handlers[command] = handler
+            self._registrars[command] = self
             if verb is not None:
                 self._verbs[command] = verb
             return handler
@@ -177,6 +180,7 @@ class Hubbub:
         Without one they may publish none. The event is a dict with the client's own fields, `type` among them.
         """
         self._allows_publish = hook
+        self._registrars[Publish] = self
         return hook
 
     def authenticate(self, hook: AuthenticateHook) -> AuthenticateHook:
@@ -310,7 +314,7 @@ class Hubbub:
         """Takes in all that another application does so far, as if it stood here; where that connects does not count.
 
         Raises:
-            LocalError: both have a handler for the same, or a hook of which there is one.
+            LocalError: both have a handler for the same, or a hook of which there is one, or own the same room.
         """
         for command, handler in other._handlers.items():
             if command not in BUILT_IN:
@@ -320,7 +324,12 @@ class Hubbub:
         taken = {raw.path for raw in self._raw} & {raw.path for raw in other._raw}
         if taken:
             raise LocalError(f"both applications have the path {', '.join(sorted(taken))}")
+        both = self._owners.keys() & other._owners.keys()
+        if both:
+            raise LocalError(f"both applications own the room {', '.join(sorted(both))}")
+        self._owners |= other._owners
         self._allows_publish = _only_one(self._allows_publish, other._allows_publish, "allow_publish")
+        self._registrars |= other._registrars
         self._authorizer = _only_one(self._authorizer, other._authorizer, "authorize")
         self.authenticator = _only_one(self.authenticator, other.authenticator, "authenticate")
         self._raw += other._raw
@@ -362,6 +371,12 @@ class Hubbub:
         except TypeError:
             raise LocalError(f"rooms {pattern!r}: {', '.join(policy)}: a room's policy has no such field") from None
         self.patterns.append((pattern, policy))
+
+    def own(self, *rooms: str) -> None:
+        """Keeps rooms for what is registered here: where applications are put together, commands of the others, and
+        `publish` where it is another's `allow_publish` that says what may be, are answered with `forbidden` there.
+        """
+        self._owners |= dict.fromkeys(rooms, self)
 
     def websocket(self, path: str, subprotocols: tuple[str, ...] = ()) -> Callable[[H], H]:
         """Registers a path with a protocol of the application's own: `def handler(conn, message)`, a str or bytes.
@@ -420,6 +435,7 @@ class Hubbub:
         hub.on_ack = self._acked
         hub.allows_publish = self._allows_publish
         hub.authorizer = self._authorizer
+        hub.closed_rooms = self._closed_rooms()
         json = CommandEndpoint(hub, self.path, self._handlers, *self.hooks, verbs=self._verbs)
         msgpack = CommandEndpoint(hub, self.path, self._handlers, *self.hooks, verbs=self._verbs, msgpack=True)
         routes = [Route(self.path, {None: json, JSON_SUBPROTOCOL: json, MSGPACK_SUBPROTOCOL: msgpack})]
@@ -427,6 +443,13 @@ class Hubbub:
             endpoint = RawEndpoint(hub, raw.path, raw.handler, *self.hooks)
             routes.append(Route(raw.path, {None: endpoint, **dict.fromkeys(raw.subprotocols, endpoint)}))
         return routes
+
+    def _closed_rooms(self) -> dict[type[Command], frozenset[str]]:
+        """By the command, the rooms that another application has for itself."""
+        return {
+            command: frozenset(room for room, owner in self._owners.items() if owner is not registrar)
+            for command, registrar in self._registrars.items()
+        }
 
     def _belong(self, hub: Hub) -> None:
         self._hub = hub

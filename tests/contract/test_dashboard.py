@@ -170,7 +170,34 @@ def test_while_it_is_paused_the_log_goes_on(people: ExitStack, ada: Viewer) -> N
     ada.send(type="pause", paused=False)
 
 
+# Whose rooms they are
+
+
+@pytest.mark.parametrize("room", ["dashboard", "dashboard-state", "dashboard-stream"])
+def test_nobody_chats_in_the_dashboard_s_rooms(people: ExitStack, server: Server, room: str) -> None:
+    ada, bob = (people.enter_context(viewing(server.ws)) for _ in range(2))
+    before = bob.look(room)["head"]
+    ada.send(type="join", room=room, username="ada")
+    place = {"room": room, "epoch": ada.next("room_info")["epoch"], "of": 1}
+    for command in ({"type": "message", "text": "hi", "room": room}, {"type": "typing"}):
+        ada.send(**command, id=1)
+        assert ada.next_of("ok", "error")["code"] == "forbidden"
+    for command in ({"type": "edit", "text": "hi", **place}, {"type": "delete", **place}):
+        ada.send(**command, id=1)
+        assert ada.next_of("ok", "error")["code"] == "forbidden"
+    kinds = {event["type"] for event in bob.look(room, since={"seq": before, "epoch": place["epoch"]})["messages"]}
+    assert kinds <= {"metrics", "nodes", "threshold", "pause"}
+
+
 # Over plain HTTP
+
+
+def test_nobody_chats_in_the_dashboard_s_rooms_by_a_call(server: Server) -> None:
+    body = b'{"text":"hi","username":"carol"}'
+    call = urllib.request.Request(f"{server.http}/api/rooms/dashboard/messages", body, method="POST")
+    call.add_header("content-type", "application/json")
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(call, timeout=10)
 
 
 def test_a_stream_of_server_sent_events_has_them_as_well(server: Server, ada: Viewer) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hubbub import Command, Connection, Hubbub, Identity, LocalError, Member
-from tests.unit.fakes import Bench, Said, heard
+from tests.unit.fakes import Bench, Said, heard, tape
 
 
 class Greet(Command, tag="greet"):
@@ -85,6 +85,7 @@ BOTH: list[Callable[[Hubbub], Any]] = [
     lambda app: app.on(Greet)(lambda conn, command: None),
     lambda app: app.websocket("/own")(lambda conn, message: None),
     lambda app: app.on_told(Said)(lambda node, said: None),
+    lambda app: app.own("board"),
 ]
 
 
@@ -105,3 +106,62 @@ def test_a_hook_of_either_application_is_the_whole_s(give: Callable[[Hubbub], An
         hooks = [(each.authenticator, each._authorizer, each._allows_publish) for each in apps]
         apps[0].include(apps[1])
         assert (apps[0].authenticator, apps[0]._authorizer, apps[0]._allows_publish) == hooks[owner]
+
+
+class Shout(Command, tag="shout"):
+    """Says something in a room."""
+
+    room: str = ""
+
+
+class Set(Command, tag="set"):
+    """Does something in a room of its own."""
+
+    room: str = ""
+
+
+def speaking(kind: type[Command], *owned: str) -> Hubbub:
+    """An application with one command, that answers it, and with rooms for itself."""
+    app = Hubbub()
+    app.own(*owned)
+    app.on(kind)(lambda conn, command: None)
+    return app
+
+
+def refused(app: Hubbub, connection_room: str = "board", **command: Any) -> bool:
+    """Whether a command is refused to somebody who is in a room."""
+    bench = Bench()
+    bench.endpoint = app.bind(bench.hub)[0].endpoints[None]
+    (ada,) = bench.join(connection_room, "ada")
+    bench.receive(ada, id=1, **command)
+    bench.runtime.settle()
+    (reply,) = [event for event in tape(ada).events if event["type"] in ("ok", "error")]
+    return bool(reply.get("code") == "forbidden")
+
+
+@pytest.mark.parametrize("owner_first", [True, False])
+def test_a_part_s_rooms_are_closed_to_the_commands_of_the_others(owner_first: bool) -> None:
+    parts = [speaking(Set, "board"), speaking(Shout)]
+    app = Hubbub()
+    for part in parts if owner_first else reversed(parts):
+        app.include(part)
+    app.on(Greet)(lambda conn, command: None)
+    assert [refused(app, type=kind, room="board") for kind in ("set", "shout", "greet")] == [False, True, True]
+    assert refused(app, type="shout")  # in the room joined last
+    assert [refused(app, "lobby", type=kind, room="lobby") for kind in ("set", "shout", "greet")] == [False] * 3
+
+
+def test_a_room_of_the_whole_s_own_is_closed_to_its_parts() -> None:
+    app = speaking(Set, "board")
+    app.include(speaking(Shout))
+    assert [refused(app, type=kind, room="board") for kind in ("set", "shout")] == [False, True]
+
+
+@pytest.mark.parametrize("owns", [True, False])
+def test_who_may_publish_in_a_part_s_rooms_is_the_part_s_to_say(owns: bool) -> None:
+    part, app = Hubbub(), Hubbub()
+    part.own("board")
+    (part if owns else app).allow_publish(lambda conn, room, event: True)
+    app.include(part)
+    assert refused(app, type="publish", room="board", event={"type": "said"}) is not owns
+    assert not refused(app, "lobby", type="publish", room="lobby", event={"type": "said"})

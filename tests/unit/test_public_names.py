@@ -37,7 +37,7 @@ NAMES = [
 METHODS = {
     "Hubbub": [
         *("allow_publish", "asgi", "authenticate", "authorize", "bind", "build_asgi", "connections", "disconnect"),
-        *("every", "include", "mount", "on", "on_ack", "on_connect", "on_disconnect", "on_told", "once"),
+        *("every", "include", "mount", "on", "on_ack", "on_connect", "on_disconnect", "on_told", "once", "own"),
         *("revoke", "room", "rooms", "stats", "tell", "websocket"),
     ],
     "Connection": ["allows", "close", "join", "leave", "member", "new_id", "now_ms", "once", "send"],

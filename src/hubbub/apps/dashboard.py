@@ -295,6 +295,7 @@ class Board:
 
 app = Hubbub()
 app.mount("/dashboard", Pages(index="dashboard.html"))
+app.own(ROOM, STATE_ROOM, STREAM_ROOM)
 app.rooms(ROOM, history=2 * LOG_SECONDS, history_seconds=LOG_SECONDS)
 app.rooms(STATE_ROOM, latest_only=True, history_seconds=0)
 _board = Board(app)

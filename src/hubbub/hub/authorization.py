@@ -35,6 +35,8 @@ def guard(handler: Handler, verb: str) -> Handler:
         if not name:  # nowhere to enter: the handler says so
             return carry_out(connection, command)
         check_grants(connection, verbs, name)
+        if name in connection._hub.closed_rooms.get(type(command), ()):
+            raise CommandError(FORBIDDEN, "Not allowed")
         if connection._hub.authorizer is None:
             return carry_out(connection, command)
         return _once_authorized(connection, verbs, name, carry_out, command)

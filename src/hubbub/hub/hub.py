@@ -42,7 +42,9 @@ from hubbub.hub.session import Session, Sessions
 from hubbub.hub.standing import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from hubbub.wire.messages import Command
 
 log: Final = logging.getLogger("hubbub")
 LONGEST_TICK_SECONDS: Final = 1.0
@@ -80,6 +82,7 @@ class Hub:
         self.on_ack: list[Callable[[Member, int], None]] = []
         self.allows_publish: Callable[[Connection, Room, dict[str, object]], bool] | None = None
         self.authorizer: Authorizer | None = None
+        self.closed_rooms: Mapping[type[Command], frozenset[str]] = {}
         self.authenticate: Callable[[Credentials], Awaitable[Identity]] = _nobody
         self.connections: set[Connection] = set()
         self.standing = Standing(self)
