@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from websockets.sync.client import connect
@@ -102,6 +103,7 @@ def test_what_is_the_client_s_fault_is_no_error(server: Server, ada: Viewer) -> 
 
 
 def test_a_slow_handler_raises_the_response_time(ada: Viewer) -> None:
+    ada.until(lambda data: data["requestsPerSecond"] == 0)
     ada.send(type="slow", seconds=0.3)
     ada.until(lambda data: data["avgResponseTime"] >= 100)
     ada.until(lambda data: data["avgResponseTime"] < 100)
@@ -151,6 +153,18 @@ def test_a_threshold_reaches_everybody_and_who_comes_later(server: Server, peopl
     thresholds = [event for event in info["messages"] if event["type"] == "threshold"]
     assert told in thresholds
     assert {event["metric"] for event in thresholds} == FIELDS - {"activeUsers", "requestsPerSecond"}
+
+
+@pytest.mark.parametrize("host", OWN_HOSTS)
+def test_who_is_quicker_than_the_first_second_keeps_nobody_from_the_defaults(tmp_path: Path, host: str) -> None:
+    with serve(tmp_path, host, *MEMORY, target=OBSERVED) as server, viewing(server.ws) as ada:
+        info = ada.look("dashboard-state")
+        ada.send(type="threshold", metric="cpuUsage", warning=41, critical=42)
+        found = {event["metric"]: event["warning"] for event in info["messages"] if event["type"] == "threshold"}
+        while len(found) < 4 or found["cpuUsage"] != 41:
+            event = ada.next("threshold")
+            found[event["metric"]] = event["warning"]
+        assert found == {"avgResponseTime": 200, "errorRate": 1, "cpuUsage": 41, "memoryUsage": 75}
 
 
 @pytest.mark.parametrize("paused", [True, False])

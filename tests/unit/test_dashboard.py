@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,19 @@ import pytest
 
 from hubbub import Hubbub, Stats
 from hubbub.apps import dashboard
-from hubbub.apps.dashboard import ROOM, SILENT_SECONDS, STATE_ROOM, STREAM_ROOM, Board, Data, Meter, Report, together
+from hubbub.apps.dashboard import (
+    ROOM,
+    SILENT_SECONDS,
+    STATE_ROOM,
+    STREAM_ROOM,
+    Board,
+    Data,
+    Meter,
+    Pause,
+    Report,
+    Threshold,
+    together,
+)
 from hubbub.hub.commands import BUILT_IN
 from hubbub.hub.connection import Connection
 from hubbub.hub.dispatch import CommandEndpoint, RawEndpoint
@@ -78,19 +91,29 @@ class Node(Bench):
 
     def __init__(self, runtime: FakeRuntime | None = None) -> None:
         super().__init__(broker=Wired, runtime=runtime, patterns=dashboard.app.patterns)
-        app = Hubbub()
-        self.board = Board(app, lambda: idle, self.runtime.monotonic, lambda: self.runtime.now)
-        app.on_told(Report)(self.board.hear)
-        app.bind(self.hub)
+        self.app = Hubbub()
+        self.begin()
+        self.app.on_told(Report)(lambda node, report: self.board.hear(node, report))
+        self.app.bind(self.hub)
         self.hub.nodes.open(lambda error: None)
         (self.viewer,) = self.join(ROOM, "ada")
         self.hub.join(self.viewer, STATE_ROOM, "ada", keep=True)
         self.runtime.settle()
         tape(self.viewer).forget()
 
+    def begin(self) -> None:
+        """Knows nothing of what it has done before."""
+        self.board = Board(self.app, lambda: idle, self.runtime.monotonic, lambda: self.runtime.now)
+
     def measure(self) -> None:
         self.board.measure()
         self.runtime.settle()
+        if (work := self.board.begin()) is not None:
+            asyncio.run(work)
+            self.runtime.settle()
+
+    def thresholds(self) -> list[tuple[str, float, float]]:
+        return [(event["metric"], event["warning"], event["critical"]) for event in self.heard("threshold")]
 
     def heard(self, kind: str = "metrics") -> list[Any]:
         return [event for event in tape(self.viewer).events if event["type"] == kind]
@@ -230,14 +253,38 @@ def fail(*_: Any) -> None:
 
 # What those who look agree on
 
+DEFAULT_LEVELS = [("avgResponseTime", 200, 500), ("errorRate", 1, 5), ("cpuUsage", 70, 90), ("memoryUsage", 75, 90)]
+
 
 def test_a_new_log_has_the_defaults_and_an_old_one_what_it_had() -> None:
     (node,) = crowd(1)
     for _ in range(5):
         second(node)
-    found = [(event["metric"], event["warning"], event["critical"]) for event in node.heard("threshold")]
-    assert found == [("avgResponseTime", 200, 500), ("errorRate", 1, 5), ("cpuUsage", 70, 90), ("memoryUsage", 75, 90)]
+    assert node.thresholds() == DEFAULT_LEVELS
     assert [(event["paused"], event["by"]) for event in node.heard("pause")] == [(False, "")]
+
+
+def test_what_is_set_before_the_nodes_are_shown_is_kept_and_the_rest_are_the_defaults() -> None:
+    (node,) = crowd(1)
+    room = node.hub.room(STATE_ROOM)
+    room.publish(Threshold("errorRate", 2, 3, "ada", 0), key="errorRate")
+    room.publish(Pause(True, "ada", 0), key="pause")
+    for _ in range(5):
+        second(node)
+    first, _, *others = DEFAULT_LEVELS
+    assert node.thresholds() == [("errorRate", 2, 3), first, *others]
+    assert [event["by"] for event in node.heard("pause")] == ["ada"]
+
+
+def test_a_node_that_begins_anew_finds_what_is_set() -> None:
+    (node,) = crowd(1)
+    for _ in range(5):
+        second(node)
+    tape(node.viewer).forget()
+    node.begin()
+    for _ in range(5):
+        second(node)
+    assert (node.seconds(), node.thresholds(), node.heard("pause")) == ([1008, 1009, 1010], [], [])
 
 
 @pytest.fixture

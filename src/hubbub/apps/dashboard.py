@@ -119,6 +119,16 @@ class Pause(Event, tag="pause"):
     timestamp: int
 
 
+class Held(msgspec.Struct):
+    """An event of STATE_ROOM, as far as it says what it is the last of."""
+
+    type: str
+    metric: str = ""
+
+
+_decode_held = msgspec.json.Decoder(Held).decode
+
+
 class Report(msgspec.Struct, tag="report"):
     """What a node tells the others of its last second."""
 
@@ -236,6 +246,8 @@ class Board:
         self._reported = 0
         self._looked = 0.0
         self._due: int | None = None
+        self._seq = 0
+        self._unsure = True
 
     def measure(self) -> None:
         """A second is over."""
@@ -280,17 +292,29 @@ class Board:
         if publication.error is not None or publication.repeated:
             return
         self._app.room(STREAM_ROOM).publish(msgspec.json.encode(metrics).decode(), keep=False)
-        self._app.room(STATE_ROOM).publish(nodes, key="nodes").when_settled(self._begin)
+        self._app.room(STATE_ROOM).publish(nodes, key="nodes").when_settled(self._shown)
 
-    def _begin(self, nodes: Publication) -> None:
-        """Sets the defaults where the log is new."""
-        if nodes.seq != 1:
-            return
-        now = int(self._unix() * 1000)
+    def _shown(self, nodes: Publication) -> None:
+        """Notes where what is agreed on has to be looked at: in a log that this node has not seen, or that was lost."""
+        if nodes.seq is not None:
+            self._unsure = self._unsure or nodes.seq <= self._seq
+            self._seq = nodes.seq
+
+    def begin(self) -> Coroutine[Any, Any, None] | None:
+        """Sets the defaults where they are to be looked at."""
+        return self._set_defaults() if self._seq and self._unsure else None
+
+    async def _set_defaults(self) -> None:
+        """Sets what nobody has set: somebody may have been quicker with some of it."""
         room = self._app.room(STATE_ROOM)
+        held = [_decode_held(event) for event in await room.latest()]
+        there, now = {each.metric or each.type for each in held}, int(self._unix() * 1000)
         for metric, (warning, critical) in DEFAULTS.items():
-            room.publish(Threshold(metric, warning, critical, "", now), key=metric)
-        room.publish(Pause(False, "", now), key="pause")
+            if metric not in there:
+                room.publish(Threshold(metric, warning, critical, "", now), key=metric)
+        if "pause" not in there:
+            room.publish(Pause(False, "", now), key="pause")
+        self._unsure = False
 
 
 app = Hubbub()
@@ -300,6 +324,7 @@ app.rooms(ROOM, history=2 * LOG_SECONDS, history_seconds=LOG_SECONDS)
 app.rooms(STATE_ROOM, latest_only=True, history_seconds=0)
 _board = Board(app)
 app.every(1)(_board.measure)
+app.every(1)(_board.begin)
 app.on_told(Report)(_board.hear)
 
 

@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
@@ -15,7 +15,7 @@ from hubbub.errors import BrokerError
 from hubbub.hub.fanout import FanOut
 from hubbub.hub.flight import NOBODY, NOTHING, Flight
 from hubbub.hub.member import Member, Reader
-from hubbub.hub.ports import Entry, Kept, Once, Portion, Position, Present
+from hubbub.hub.ports import Answer, Entry, Kept, Once, Position, Present
 from hubbub.hub.publication import CONFIRM, Publication, prepare
 from hubbub.hub.receipts import Receipts
 from hubbub.hub.roster import Roster
@@ -28,6 +28,29 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger("hubbub")
 _encode = msgspec.json.Encoder().encode
+T = TypeVar("T")
+MOST_READ: Final = 1000
+MOST_BYTES: Final = 128 << 10
+"""Of what is read at once."""
+
+
+async def _answer(ask: Callable[[Answer[T]], None]) -> T:
+    """Awaits what is answered by a callback.
+
+    Raises:
+        BrokerError: there is no answer.
+    """
+    found: asyncio.Future[T | BrokerError] = asyncio.get_running_loop().create_future()
+
+    def done(answer: T | BrokerError) -> None:
+        if not found.done():  # somebody still waits
+            found.set_result(answer)
+
+    ask(done)
+    answer = await found
+    if isinstance(answer, BrokerError):
+        raise answer
+    return answer
 
 
 class Room:
@@ -153,22 +176,38 @@ class Room:
         """
         if not self.epoch or not 0 < seq <= self.head:
             return None
-        found: asyncio.Future[Portion | BrokerError] = asyncio.get_running_loop().create_future()
-
-        def done(portion: Portion | BrokerError) -> None:
-            if not found.done():  # somebody still waits
-                found.set_result(portion)
-
         self.holds += 1
         try:
-            self._hub.broker.read(self.name, seq - 1, 1, 1, done)
-            portion = await found
+            portion = await _answer(partial(self._hub.broker.read, self.name, seq - 1, 1, 1))
         finally:
             self.holds -= 1
             self.close_unused()
-        if isinstance(portion, BrokerError):
-            raise portion
         return next((entry.payload for entry in portion.entries if entry.seq == seq), None)
+
+    async def latest(self) -> list[bytes]:
+        """All that a latest-only room holds, as it was published, as JSON: the last event of each key.
+
+        What was published on this node before this is called is among it.
+
+        Raises:
+            BrokerError: the log cannot be read; a handler may let it pass as the command's answer.
+        """
+        events: list[bytes] = []
+        self.holds += 1
+        try:
+            await _answer(self.open)
+            await _answer(self.settled)
+            after = 0
+            while after < self.head:
+                portion = await _answer(partial(self._hub.broker.read, self.name, after, MOST_READ, MOST_BYTES))
+                if not portion.entries:
+                    break
+                events += [entry.payload for entry in portion.entries]
+                after = portion.entries[-1].seq
+        finally:
+            self.holds -= 1
+            self.close_unused()
+        return events
 
     # Its members
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from hubbub.config import Config, Rooms
+from hubbub.errors import BrokerError
 from hubbub.wire.codec import Batch, Item
 from tests.unit.fakes import Bench, LateBroker, RecordingTransport, Said, heard, tape
 
@@ -496,6 +498,35 @@ def test_an_event_is_read_as_it_was_published(bench: Bench) -> None:
     bench.runtime.settle()
     payloads = [asyncio.run(ada.room.read(seq)) for seq in (0, 1, 2)]
     assert payloads == [None, b'{"type":"said","text":"hi"}', None]
+
+
+def test_what_a_latest_only_room_holds_is_read_where_nobody_is_as_well() -> None:
+    bench = Bench(patterns=[("board", {"latest_only": True})])
+    room = bench.hub.room("board")
+    assert asyncio.run(room.latest()) == []
+    for key, text in (("a", "old"), ("b", "other"), ("a", "new")):
+        room.publish(Said(text), key=key)
+    bench.runtime.settle()
+    assert asyncio.run(room.latest()) == [b'{"type":"said","text":"other"}', b'{"type":"said","text":"new"}']
+    assert (room.epoch, room.holds) == ("", 0)
+
+
+def test_what_cannot_be_read_is_said_and_holds_no_room_open() -> None:
+    bench = Bench(broker=LateBroker)
+    assert isinstance(bench.broker, LateBroker)
+    room = bench.hub.room("board")
+    room.holds += 1
+
+    def fail(*arguments: Any) -> None:
+        arguments[-1](BrokerError("disk full"))
+
+    bench.broker.read = fail  # type: ignore[method-assign, assignment]
+    room.publish(Said("hi"))
+    bench.runtime.settle()
+    bench.broker.answer()
+    with pytest.raises(BrokerError, match="disk full"):
+        asyncio.run(room.latest())
+    assert room.holds == 1
 
 
 def test_an_answer_for_whom_nobody_waits_any_more_is_let_go() -> None:
