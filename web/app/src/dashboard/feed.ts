@@ -84,7 +84,8 @@ export class Feed {
       this.#change({ thresholds: { ...this.#board.thresholds, [metric]: { warning, critical } } });
     });
     client.on("pause", ({ paused, by, timestamp }) => {
-      this.#change({ pause: paused ? { by, time: Math.floor(timestamp / 1000) } : undefined, known: true });
+      const pause = paused ? this.#inForce({ by, time: Math.floor(timestamp / 1000) }) : undefined;
+      this.#change({ pause, known: true });
     });
     client.on("room_info", (info) => this.#entered(info));
     // All that the server has: its clock may be behind, and what is too old it has forgotten.
@@ -145,11 +146,18 @@ export class Feed {
   }
 
   #measured({ data, timestamp }: BoardEvents["metrics"]): void {
-    const { series, pause } = this.#board;
+    const { series } = this.#board;
     const time = timestamp / 1000;
     if (time > (series.last?.time ?? 0)) this.#heardAt = this.client.clock.now();
+    const pause = this.#inForce(this.#board.pause, time);
     series.add({ time, values: data }, pause?.time);
-    this.#change({});
+    this.#change({ pause });
+  }
+
+  /** A pause, unless it has ended by itself: what is older than the log nobody could see who opens the page now. */
+  #inForce(pause: Pause | undefined, time = 0): Pause | undefined {
+    const newest = Math.max(time, this.#board.series.last?.time ?? 0);
+    return pause && newest - pause.time <= LONGEST ? pause : undefined;
   }
 
   #there({ nodes, timestamp }: BoardEvents["nodes"]): void {

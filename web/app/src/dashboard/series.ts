@@ -46,7 +46,7 @@ export class Series {
     return this.#seconds[0];
   }
 
-  /** Takes a second; one that is here already changes nothing. `heldAt` is a time from which on nothing is forgotten. */
+  /** Takes a second; one that is here already changes nothing. What led up to `heldAt` is kept as well. */
   add(second: Second, heldAt = second.time): void {
     const index = this.#behind(second.time);
     if (this.#seconds[index - 1]?.time === second.time) return;
