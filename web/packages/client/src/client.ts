@@ -51,7 +51,7 @@ export class Client<App extends object = object> implements Line {
       },
       event: (event) => this.#receive(event),
       reply: (event) => this.#handlers.emit(event, ["*"]),
-      forbidden: (room) => void this.#forget(room, "forbidden"),
+      forbidden: (room) => this.#lose(seats.get(room), "forbidden", "The new token does not allow this room"),
     });
     // Whatever ended it: nothing will be sent any more.
     this.watch(() => {
@@ -216,6 +216,12 @@ export class Client<App extends object = object> implements Line {
       this.#later.push(seat);
       return this.#joinLater(retryAfter);
     }
+    this.#lose(seat, code, message);
+  }
+
+  /** Tells that one cannot be in a room, and wants it no more. */
+  #lose(seat: Seat | undefined, code: string, message: string): void {
+    if (!seat) return;
     this.#emit({ type: "error", code, message, room: seat.name }, seat);
     this.#forget(seat.name, code, message);
   }

@@ -65,6 +65,18 @@ test("a token is refreshed on the open connection before it ends", async () => {
   expect(stage.client.state.user?.expires).toBe(2);
 });
 
+test("of a room that the new token does not allow, and of no other, it is told that it is lost", async () => {
+  const stage = (await greeted()).enter("team-b", "lobby");
+  const told: unknown[] = [];
+  for (const name of ["team-b", "lobby"]) stage.client.join(name, { username: "ada" }).on("error", (e) => told.push(e));
+  stage.socket.says({ type: "warning", code: "token_expires", message: "soon" });
+  await turn();
+  stage.socket.says({ type: "ok", id: stage.socket.one().id, missing: ["team-b", "never-entered"], user: {} });
+  const message = "The new token does not allow this room";
+  expect(told).toEqual([{ type: "error", code: "forbidden", message, room: "team-b" }]);
+  expect(stage.of("error")).toEqual(told);
+});
+
 test("a room that the new token does not allow is left", async () => {
   const stage = (await greeted()).enter("team-b", "lobby");
   const room = stage.client.join("team-b", { username: "ada" });

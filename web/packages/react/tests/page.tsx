@@ -2,6 +2,7 @@
 import { act, render } from "@testing-library/react";
 import { type ReactNode, StrictMode, useLayoutEffect } from "react";
 import { onTestFinished } from "vitest";
+import type { Options } from "../../client/src/index.ts";
 import { FakeClock, FakeSocket, FakeSurroundings, info } from "../../client/tests/stage.ts";
 import { HubbubProvider } from "../src/index.ts";
 
@@ -29,9 +30,11 @@ export class Page {
     url: string,
     protocols: string[],
   ) => FakeSocket;
+  readonly #more: Options;
   random = 0;
 
-  constructor() {
+  constructor(more: Options = {}) {
+    this.#more = more;
     const { sockets } = this;
     this.WebSocket = class extends FakeSocket {
       constructor(url: string, protocols: string[]) {
@@ -43,7 +46,7 @@ export class Page {
 
   get options() {
     const { clock, surroundings, WebSocket } = this;
-    return { url: "ws://hub.test/ws", random: () => this.random, ...{ clock, surroundings, WebSocket } };
+    return { url: "ws://hub.test/ws", random: () => this.random, ...{ clock, surroundings, WebSocket }, ...this.#more };
   }
 
   get socket(): FakeSocket {

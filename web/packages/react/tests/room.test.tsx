@@ -128,6 +128,18 @@ describe("being in it", () => {
     expect(result.current).toMatchObject({ status: "refused", error: { code: "forbidden", message: "Not allowed" } });
   });
 
+  test("a room that a new token does not allow any more says so", async () => {
+    const page = new Page({ token: () => "t" });
+    const { result } = page.hook(() => useRoom("lobby", ADA));
+    await settle();
+    page.enter();
+    page.says({ type: "warning", code: "token_expires", message: "soon" });
+    await settle();
+    page.says({ type: "ok", id: page.socket.one().id, missing: ["lobby"] });
+    page.frame();
+    expect(result.current).toMatchObject({ status: "refused", error: { code: "forbidden" } });
+  });
+
   test("when it is gone, no timer and no handler is left", async () => {
     const { page, unmount } = lobby();
     page.says({ type: "typing", room: "lobby", username: "bob" });
