@@ -193,6 +193,8 @@ export class RoomStore {
     const room = this.#subscribed ? this.#client.subscribe(this.name, entry) : this.#client.join(this.name, entry);
     this.#room = room;
     this.#stop = room.on("*", (event) => this.#receive(event));
+    this.#loading = undefined; // what was asked for under another name comes to nobody
+    if (this.#state.loadingOlder) this.#change({ loadingOlder: false });
     if (this.#state.status === "refused") this.#change({ status: "entering" });
   }
 

@@ -306,6 +306,28 @@ describe("older events", () => {
     expect(container.textContent).toBe("entered 2 ");
   });
 
+  test("that come when one has another name are let go, and asked for anew", async () => {
+    const page = new Page();
+    const { result, rerender } = page.hook((username: string) => useRoom("lobby", { username }), "ada");
+    page.enter(last);
+    act(() => void result.current.loadOlder());
+    const { id } = page.socket.one();
+    rerender("grace");
+    await settle();
+    page.frame();
+    expect(result.current).toMatchObject({ hasOlder: true, loadingOlder: false });
+    page.socket.take();
+    act(() => void result.current.loadOlder());
+    const again = page.socket.one();
+    expect(again).toMatchObject({ type: "history", before: 4 });
+    const answer = { type: "ok", epoch: EPOCH, messages: [message(3)], more: true };
+    for (const asked of [id, again.id]) page.says({ ...answer, id: asked });
+    await settle();
+    page.frame();
+    expect(seqs(result.current)).toEqual([3, 4, 5]);
+    expect(result.current).toMatchObject({ hasOlder: true, loadingOlder: false });
+  });
+
   test("that come behind a first live one are asked for again, from before that", async () => {
     const { page, result } = lobby({ seq: 3, head: 3 }, { ...ADA, history: 0 });
     act(() => void result.current.loadOlder());
