@@ -18,7 +18,7 @@ import { Notifier } from "./notifier.ts";
 const TYPING_MS = 4000;
 /** How many events come with the room, and with each page before it. */
 const PAGE = 50;
-/** How many events are kept here; the oldest go first, and can be loaded again. */
+/** How many events are kept here: the oldest go first, and where there are so many no older ones are loaded. */
 const MOST_EVENTS = 20_000;
 
 export interface RoomOptions extends Entry {
@@ -51,7 +51,7 @@ export interface RoomState {
   readonly typing: readonly string[];
   /** Events behind the acknowledged one; where nothing was acknowledged yet, those that came while one was here. */
   readonly unread: number;
-  /** Whether there may be events before the first one here. */
+  /** Whether there may be events before the first one here that can be loaded; not where there is no space for them. */
   readonly hasOlder: boolean;
   readonly loadingOlder: boolean;
 }
@@ -110,11 +110,9 @@ export class RoomStore {
   /** The room's present state: the same object until something changes. */
   get = (): RoomState => {
     if (this.#fresh.length) {
-      const events = [...this.#state.events, ...this.#fresh];
-      const excess = Math.max(events.length - MOST_EVENTS, 0);
+      const events = [...this.#state.events, ...this.#fresh].slice(-MOST_EVENTS);
       this.#fresh = [];
-      const hasOlder = this.#state.hasOlder || excess > 0;
-      this.#state = { ...this.#state, events: events.slice(excess), hasOlder };
+      this.#state = { ...this.#state, events, hasOlder: this.#state.hasOlder && events.length < MOST_EVENTS };
     }
     return this.#state;
   };
@@ -172,7 +170,8 @@ export class RoomStore {
     if (events[0]?.seq !== before) return this.#loaded(room, {});
     const same = before === undefined || events[0]?.epoch === page.epoch;
     const older = same ? page.messages.map((event) => ({ ...event, epoch: page.epoch }) as unknown as LogEvent) : [];
-    return this.#loaded(room, { events: [...older, ...events], hasOlder: same && page.more });
+    const all = [...older, ...events].slice(-MOST_EVENTS);
+    return this.#loaded(room, { events: all, hasOlder: same && page.more && all.length < MOST_EVENTS });
   }
 
   /** Nothing is loaded any more; whoever has left the room meanwhile gets nothing. */

@@ -219,13 +219,13 @@ describe("the log", () => {
     expect(result.current.members).not.toBe(members);
   });
 
-  test("of 20,000 events the oldest goes first, and can be loaded again", () => {
+  test("of 20,000 events the oldest goes first", () => {
     const messages = Array.from({ length: 20_000 }, (_, index) => message(index + 1));
     const { page, result } = lobby({ seq: 20_000, head: 20_000, messages });
     expect(result.current.hasOlder).toBe(false);
     page.says(message(20_001));
     expect(result.current.events).toHaveLength(20_000);
-    expect(result.current).toMatchObject({ hasOlder: true, events: { 0: { seq: 2 } } });
+    expect(result.current).toMatchObject({ hasOlder: false, events: { 0: { seq: 2 } } });
   });
 });
 
@@ -326,6 +326,21 @@ describe("older events", () => {
     page.frame();
     expect(seqs(result.current)).toEqual([3, 4, 5]);
     expect(result.current).toMatchObject({ hasOlder: true, loadingOlder: false });
+  });
+
+  test("are loaded until there are 20,000 events, and not again when the oldest went", async () => {
+    const messages = Array.from({ length: 19_999 }, (_, index) => message(index + 101));
+    const { page, result } = lobby({ seq: 20_099, head: 20_099, messages });
+    expect(result.current.hasOlder).toBe(true);
+    act(() => void result.current.loadOlder(2));
+    const answer = { type: "ok", epoch: EPOCH, messages: [message(99), message(100)], more: true };
+    page.says({ ...answer, id: page.socket.one().id });
+    await settle();
+    page.frame();
+    expect([result.current.events.length, result.current.events[0]?.seq]).toEqual([20_000, 100]);
+    page.says(message(20_100));
+    expect([result.current.hasOlder, await result.current.loadOlder()]).toEqual([false, false]);
+    expect(page.socket.take()).toEqual([]);
   });
 
   test("that come behind a first live one are asked for again, from before that", async () => {
