@@ -9,7 +9,9 @@ export class Hub {
   readonly client: Client<AppEvents>;
   readonly watchLatest: (watcher: () => void) => () => void;
   readonly #rooms = new Map<string, RoomStore>();
-  readonly #latest = new Map<string, AnyEvent>();
+  /** By type and room; what came last of a type stands last. */
+  readonly #latest = new Map<string, Map<string | undefined, AnyEvent>>();
+  readonly #notifier: Notifier;
   readonly #hold: Hold;
   #stop: (() => void) | undefined;
 
@@ -17,13 +19,10 @@ export class Hub {
   constructor(client: Client<AppEvents>, own: boolean) {
     this.client = client;
     const timers = new Timers(client.clock);
-    const notifier = new Notifier(timers);
-    this.watchLatest = notifier.watch;
+    this.#notifier = new Notifier(timers);
+    this.watchLatest = this.#notifier.watch;
     const begin = () => {
-      this.#stop = client.on("*", (event) => {
-        this.#latest.set(keyOf(event.type, event.room), event).set(keyOf(event.type), event);
-        notifier.changed();
-      });
+      this.#stop = client.on("*", (event) => this.#note(event));
       if (own) client.open();
     };
     this.#hold = new Hold(begin, () => {
@@ -42,9 +41,28 @@ export class Hub {
   /** A room by name; the same for all who ask. */
   room(name: string, subscribed: boolean): RoomStore {
     const key = `${subscribed} ${name}`;
-    const store = this.#rooms.get(key) ?? new RoomStore(this.client, name, subscribed);
+    const known = this.#rooms.get(key);
+    if (known) return known;
+    const store: RoomStore = new RoomStore(this.client, name, subscribed, (inUse) => {
+      if (inUse) this.#rooms.set(key, store);
+      else this.#forget(key, store);
+    });
     this.#rooms.set(key, store);
     return store;
+  }
+
+  /** Nobody is in a room any more. */
+  #forget(key: string, store: RoomStore): void {
+    if (this.#rooms.get(key) === store) this.#rooms.delete(key);
+    const events = [...this.#latest.values()].filter((rooms) => rooms.delete(store.name));
+    if (events.length) this.#notifier.changed();
+  }
+
+  #note(event: AnyEvent): void {
+    const rooms = this.#latest.get(event.type) ?? new Map<string | undefined, AnyEvent>();
+    rooms.delete(event.room);
+    this.#latest.set(event.type, rooms.set(event.room, event));
+    this.#notifier.changed();
   }
 
   watchState = (watcher: () => void): (() => void) => this.client.watch(watcher);
@@ -53,8 +71,7 @@ export class Hub {
   close = (): void => this.client.close();
 
   latest(type: string, room?: string): AnyEvent | undefined {
-    return this.#latest.get(keyOf(type, room));
+    const rooms = this.#latest.get(type);
+    return room === undefined ? [...(rooms?.values() ?? [])].at(-1) : rooms?.get(room);
   }
 }
-
-const keyOf = (type: string, room?: string) => (room === undefined ? type : `${type} ${room}`);

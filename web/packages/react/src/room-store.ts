@@ -91,7 +91,8 @@ export class RoomStore {
   #fresh: LogEvent[] = [];
   #loading: Promise<boolean> | undefined;
 
-  constructor(client: Client<AppEvents>, name: string, subscribed: boolean) {
+  /** used: is told when somebody begins to use the room, and when nobody does any more. */
+  constructor(client: Client<AppEvents>, name: string, subscribed: boolean, used: (inUse: boolean) => void) {
     this.name = name;
     this.#client = client;
     this.#subscribed = subscribed;
@@ -100,10 +101,14 @@ export class RoomStore {
     this.watch = this.#notifier.watch;
     this.#hold = new Hold(
       () => {
+        used(true);
         this.#enter();
         this.#takeUp();
       },
-      () => this.#leave(),
+      () => {
+        this.#leave();
+        used(false);
+      },
     );
   }
 

@@ -85,6 +85,22 @@ describe("useLatest", () => {
     expect(result.current).toMatchObject({ seq: 9 });
   });
 
+  test("is none of a room that was left", async () => {
+    const page = new Page();
+    const { result, rerender } = page.hook((second: string) => {
+      useRoom("lobby");
+      useRoom(second);
+      return [useLatest("message"), useLatest("message", "kitchen")].map((event) => event?.text);
+    }, "kitchen");
+    page.enter();
+    page.says(message(1), message(2, { room: "kitchen" }));
+    expect(result.current).toEqual(["2", "2"]);
+    rerender("lobby");
+    await settle();
+    page.frame();
+    expect(result.current).toEqual(["1", undefined]);
+  });
+
   test("is forgotten with the provider, which leaves no timer behind", async () => {
     const page = new Page();
     const { unmount } = page.hook(() => useLatest("message"));
