@@ -233,6 +233,25 @@ def test_who_has_read_how_far_is_shown_under_ones_own_messages_as_it_happens(
     expect(ada.message_row("two").locator(".seen")).to_have_text("Seen by bob, carol")
 
 
+def test_what_comes_while_one_reads_further_up_is_seen_once_one_goes_there(
+    server: Server, room: str, ada: Tab, bob: Tab
+) -> None:
+    with chatting(f"{server.ws}/ws") as eve:
+        eve.join(room, "eve")
+        for number in range(60):
+            eve.send(type="message", text=f"line {number}. {SENTENCE * 3}")
+        expect(bob.texts.last).to_contain_text("line 59.")
+    bob.log.evaluate("log => log.scrollTop = 0")
+    expect(bob.down).to_be_visible()
+    ada.say("look")
+    expect(bob.down).to_contain_text("1 new")
+    ada.say("here")
+    expect(bob.down).to_contain_text("2 new")
+    expect(ada.seen.filter(has_text="bob")).to_have_count(0)
+    bob.down.click()
+    expect(ada.message_row("here").locator(".seen")).to_have_text("Seen by bob")
+
+
 # Changing what was said
 
 

@@ -156,11 +156,26 @@ def test_visited_rooms_are_listed_in_every_tab_of_the_browser(
     expect(ada.rooms).to_have_text([room, f"{room} b", f"{room} c"])
 
 
-def test_a_name_that_the_server_refuses_leads_back_to_the_form(ada: Tab) -> None:
+def test_a_room_that_cannot_be_entered_is_told_of_and_the_others_are_kept(ada: Tab, bob: Tab, room: str) -> None:
     ada.go("a*b")
-    expect(ada.refusal).to_have_text("Names must not hold '*'")
-    expect(ada.name).to_have_value("ada")
-    expect(ada.room).to_have_value("a*b")
+    expect(ada.refusal).to_have_text("a*b: Names must not hold '*'")
+    expect(ada.title).to_have_text(room)
+    expect(ada.rooms).to_have_text([room])
+    ada.say("still here")
+    expect(bob.texts).to_have_text(["still here"])
+    expect(bob.notices).to_have_count(0)
+    ada.go(f"{room} b")
+    expect(ada.title).to_have_text(f"{room} b")
+    expect(ada.refusal).to_have_count(0)
+
+
+def test_a_first_room_that_cannot_be_entered_leads_back_to_the_form(server: Server, open_tab: OpenTab) -> None:
+    tab = open_tab().open(server.http, "a*b")
+    tab.name.fill("ada")
+    tab.page.get_by_role("button", name="Enter").click()
+    expect(tab.refusal).to_have_text("Names must not hold '*'")
+    expect(tab.name).to_have_value("ada")
+    expect(tab.room).to_have_value("a*b")
 
 
 # Who is here, who is typing

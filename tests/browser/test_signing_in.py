@@ -161,7 +161,10 @@ def test_who_may_only_listen_is_told_so_and_keeps_the_text(
 
 def test_three_tabs_of_a_user_are_one_member(server: Server, issuer: Issuer, open_tab: OpenTab, room: str) -> None:
     tabs = [enter(open_tab(), server, issuer.token(name="Ada"), room) for _ in range(3)]
-    tabs[0].say("from the first")
+    tabs[0].say("from teh first")
+    tabs[1].act("from teh first", "Edit")  # what one has said in any of them is one's own in all
+    tabs[1].edit.fill("from the first")
+    tabs[1].edit.press("Enter")
     for tab in tabs:
         expect(tab.texts).to_have_text(["from the first"])
         expect(tab.members).to_have_text(["Ada"])

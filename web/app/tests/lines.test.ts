@@ -67,19 +67,20 @@ test("what changed a message of another epoch changes none of this one", () => {
   expect(linesOf([one, edited], [], [], none).map(short)).toEqual(["day", "ada: one"]);
 });
 
-test("comings and goings stand behind what was said before them", () => {
+test("comings and goings stand behind what was said before them, and go with it", () => {
   const one = said("ada", "one");
   const two = said("ada", "two");
   const notices = [
     { after: `e.${one.seq}`, number: 1, text: "bob joined", timestamp: NOON },
     { after: "e.gone", number: 2, text: "bob left", timestamp: NOON },
+    { after: `e.${two.seq}`, number: 3, text: "bob joined again", timestamp: NOON },
   ];
   expect(linesOf([one, two], notices, [], none).map(short)).toEqual([
     "day",
     "ada: one",
     "bob joined",
     "ada: two",
-    "bob left",
+    "bob joined again",
   ]);
 });
 
@@ -127,7 +128,7 @@ test("a name is trimmed, brought into normal form and cut by characters", () => 
 test("each reader stands under the last own message that it has read, of the same epoch", () => {
   const old = { ...said("ada", "of another epoch"), epoch: "d" } as LogEvent;
   const events = [old, said("ada", "one"), said("bob", "two"), said("ada", "three")];
-  const own = ownOf(linesOf(events, [], [], (messageId) => messageId !== "m-two"));
+  const own = ownOf(linesOf(events, [], [], ({ messageId }) => messageId !== "m-two"));
   const [, one, two, three] = events.map(({ seq }) => seq) as [number, number, number, number];
   const readers = new Map([
     ["zoe", three + 5],

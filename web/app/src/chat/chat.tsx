@@ -45,21 +45,22 @@ interface VisitorProps {
   signOut: (() => void) | undefined;
 }
 
-/** Who looks at the page: outside, or in rooms. */
-function Visitor({ signIn, signOut }: VisitorProps) {
-  const address = useAddress();
-  const { user } = useConnection();
+const NO_REFUSAL = { at: "", why: "" };
+
+/** The rooms that one is in, the one that the address names among them, and under which name. */
+function useRooms(address: string) {
   const [rooms, setRooms] = useState<readonly string[]>(() => loadRooms("tab"));
   const [name, setName] = useState(() => (rooms.length ? load("tab", "name") : ""));
-  const [refusal, setRefusal] = useState("");
-  const asked = useSignInAsked();
-  useKeptSession();
+  /** Why there is a room that one cannot enter, and where that is told: who goes elsewhere has read it. */
+  const [refusal, setRefusal] = useState(NO_REFUSAL);
+  const refused = refusal.at === address ? refusal.why : "";
   useEffect(() => saveRooms("tab", rooms), [rooms]);
 
-  if (name && !refusal && address && !rooms.includes(address)) setRooms(withRoom(rooms, address));
+  if (refusal.why && !refused) setRefusal(NO_REFUSAL);
+  if (name && !refused && address && !rooms.includes(address)) setRooms(withRoom(rooms, address));
 
   const enter = (given: string, room: string) => {
-    setRefusal("");
+    setRefusal(NO_REFUSAL);
     setName(given);
     save("tab", "name", given);
     save("browser", "name", given);
@@ -78,17 +79,30 @@ function Visitor({ signIn, signOut }: VisitorProps) {
     setName("");
     setRooms([]);
   };
+  /** Who is in other rooms stays there, and is told. */
   const refuse = (room: string, why: string) => {
     giveUp(room, why);
-    setRooms(rooms.filter((other) => other !== room));
-    if (room === address) setRefusal(why);
+    const left = rooms.filter((other) => other !== room);
+    const at = room === address ? (left.at(-1) ?? room) : address;
+    setRooms((all) => all.filter((other) => other !== room));
+    setRefusal({ at, why: left.length ? `${room}: ${why}` : why });
+    if (at !== address) location.hash = hrefOf(at);
   };
+  return { rooms, name, refused, enter, leave, leaveAll, refuse };
+}
 
-  if (asked || !name || refusal || !address)
+/** Who looks at the page: outside, or in rooms. */
+function Visitor({ signIn, signOut }: VisitorProps) {
+  const address = useAddress();
+  const { user } = useConnection();
+  const { rooms, name, refused, enter, leave, leaveAll, refuse } = useRooms(address);
+  const asked = useSignInAsked();
+  useKeptSession();
+  if (asked || !name || !address || !rooms.includes(address))
     return (
       <Entrance
         room={address}
-        refusal={refusal}
+        refusal={refused}
         onEnter={(given, room) => enter(clean(given, LONGEST_NAME), clean(room, LONGEST_ROOM))}
         asked={asked}
         onToken={signIn}
@@ -103,6 +117,7 @@ function Visitor({ signIn, signOut }: VisitorProps) {
       leave={leave}
       leaveAll={leaveAll}
       refuse={refuse}
+      refused={refused}
       signOut={signOut}
     />
   );

@@ -3,7 +3,7 @@ import { useCallback, useEffect, useState } from "react";
 import { Bars, Cross } from "./icons.tsx";
 import type { Notice } from "./lines.ts";
 import { Members } from "./members.tsx";
-import { loadRooms, Own, saveRooms, withRoom } from "./memory.ts";
+import { Own } from "./memory.ts";
 import { RoomPane } from "./pane.tsx";
 import { Rooms } from "./rooms.tsx";
 
@@ -15,6 +15,8 @@ export interface DeskProps {
   leave(room: string): void;
   leaveAll(): void;
   refuse(room: string, why: string): void;
+  /** Which room could not be entered, and why; empty where there is none. */
+  refused: string;
   /** For whoever has signed in. */
   signOut?: (() => void) | undefined;
 }
@@ -47,7 +49,7 @@ function useTitle(room: string, unread: number): void {
   }, [room, unread]);
 }
 
-export function Desk({ name, rooms, room, leave, leaveAll, refuse, signOut }: DeskProps) {
+export function Desk({ name, rooms, room, leave, leaveAll, refuse, refused, signOut }: DeskProps) {
   const [own] = useState(() => new Own());
   const [unread, setUnread] = useState<Record<string, number>>({});
   const [open, setOpen] = useState(false);
@@ -57,7 +59,6 @@ export function Desk({ name, rooms, room, leave, leaveAll, refuse, signOut }: De
     room,
     rooms.reduce((sum, each) => sum + (unread[each] ?? 0), 0),
   );
-  useEffect(() => saveRooms("browser", withRoom(loadRooms("browser"), room)), [room]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: who goes to a room wants to see it
   useEffect(() => setOpen(false), [room]);
   return (
@@ -74,6 +75,9 @@ export function Desk({ name, rooms, room, leave, leaveAll, refuse, signOut }: De
       </button>
       <aside id="side" className={open ? "open" : ""} aria-label="Rooms and members">
         <Rooms own={own} name={name} rooms={rooms} room={room} leave={leave} refuse={refuse} tell={tell} note={note} />
+        <p className="refusal" role="alert">
+          {refused}
+        </p>
         <Members key={room} room={room} name={name} />
         <div className="ends">
           <button type="button" className="small" onClick={leaveAll}>

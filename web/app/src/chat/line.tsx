@@ -122,16 +122,19 @@ function Acts({ begin }: { begin(how: "edit" | "delete"): void }) {
 
 type Change = { type: "edit"; text: string } | { type: "delete" };
 
-/** Changes a message on the server; and why that could not be done. */
-function useChange(room: string, { event }: MessageLine, end: () => void): [(change: Change) => void, string] {
+/** Changes a message on the server; whether that is under way, and why it could not be done. */
+function useChange(room: string, { event }: MessageLine, end: () => void) {
   const client = useClient();
-  const [problem, setProblem] = useState("");
+  const [{ busy, problem }, set] = useState({ busy: false, problem: "" });
   const target = { room, of: event.seq, epoch: event.epoch };
-  const change = (fields: Change) =>
-    void client.request({ ...target, ...fields }).then(end, (error: unknown) => {
-      setProblem(error instanceof HubbubError ? error.message : String(error));
+  const change = (fields: Change) => {
+    if (busy) return;
+    set({ busy: true, problem: "" });
+    client.request({ ...target, ...fields }).then(end, (error: unknown) => {
+      set({ busy: false, problem: error instanceof HubbubError ? error.message : String(error) });
     });
-  return [change, problem];
+  };
+  return { change, busy, problem };
 }
 
 interface FormProps {
@@ -141,7 +144,7 @@ interface FormProps {
 }
 
 function EditForm({ line, room, end, remove }: FormProps & { remove(): void }) {
-  const [change, problem] = useChange(room, line, end);
+  const { change, busy, problem } = useChange(room, line, end);
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const text = String(new FormData(event.currentTarget).get("text")).trim();
@@ -173,7 +176,7 @@ function EditForm({ line, room, end, remove }: FormProps & { remove(): void }) {
         onKeyDown={press}
       />
       <div>
-        <button type="submit" className="small main">
+        <button type="submit" className="small main" disabled={busy}>
           Save
         </button>
         <button type="button" className="small" onClick={end}>
@@ -186,7 +189,7 @@ function EditForm({ line, room, end, remove }: FormProps & { remove(): void }) {
 }
 
 function DeleteForm({ line, room, end }: FormProps) {
-  const [change, problem] = useChange(room, line, end);
+  const { change, busy, problem } = useChange(room, line, end);
   const press = (event: KeyboardEvent) => event.key === "Escape" && end();
   return (
     <fieldset className="change" aria-label="Delete this message for everybody?" onKeyDown={press}>
@@ -197,6 +200,7 @@ function DeleteForm({ line, room, end }: FormProps) {
           className="small main grave"
           // biome-ignore lint/a11y/noAutofocus: whoever pressed Delete is asked
           autoFocus
+          disabled={busy}
           onClick={() => change({ type: "delete" })}
         >
           Delete

@@ -88,16 +88,16 @@ export function linesOf(
   events: readonly LogEvent[],
   notices: readonly Notice[],
   outgoing: readonly Outgoing[],
-  isOwn: (messageId: string, seq: number) => boolean,
+  isOwn: (event: Said) => boolean,
 ): Line[] {
   const changes = changesOf(events);
   const lines: Line[] = [];
   const isNewDay = newDays();
   let before: Said | undefined;
-  let next = 0;
+  const told = new Map<string, Notice[]>(); // those behind an event that is not here any more are not told again
+  for (const notice of notices) told.set(notice.after, [...(told.get(notice.after) ?? []), notice]);
   const tell = (after: string) => {
-    for (; notices[next]?.after === after; next++) {
-      const { number, text, timestamp } = notices[next] as Notice;
+    for (const { number, text, timestamp } of told.get(after) ?? []) {
       lines.push({ kind: "notice", key: `notice.${number}`, text, timestamp });
       before = undefined;
     }
@@ -119,7 +119,7 @@ export function linesOf(
         key,
         event,
         text: change?.type === "edited" ? change.text : event.text,
-        own: isOwn(event.messageId, event.seq),
+        own: isOwn(event),
         edited: change?.type === "edited",
         deleted: change?.type === "deleted",
         follows: before?.username === event.username && event.timestamp - before.timestamp < TOGETHER_MS,
@@ -127,10 +127,6 @@ export function linesOf(
       before = event;
     }
     tell(key);
-  }
-  for (; next < notices.length; next++) {
-    const { number, text, timestamp } = notices[next] as Notice;
-    lines.push({ kind: "notice", key: `notice.${number}`, text, timestamp });
   }
   for (const one of outgoing) lines.push({ kind: "outgoing", key: `outgoing.${one.messageId}`, outgoing: one });
   return lines;

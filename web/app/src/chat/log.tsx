@@ -39,6 +39,8 @@ interface LogProps {
   changing: Changing;
   /** Names by the keys of lines. */
   seen: ReadonlyMap<string, readonly string[]>;
+  /** Called with whether one is where the log ends, whenever that changes. */
+  onEnd(atEnd: boolean): void;
 }
 
 const firstOf = (lines: readonly Line[]) => lines.find(({ kind }) => kind === "message")?.key;
@@ -142,10 +144,12 @@ function behind(lines: readonly Line[], line: Line): number {
   return index < 0 ? 0 : lines.slice(index + 1).filter((each) => each.kind === "message" && !each.own).length;
 }
 
-export function Log({ ref, lines, room, username, own, changing, seen }: LogProps) {
+export function Log({ ref, lines, room, username, own, changing, seen, onEnd }: LogProps) {
   const { status, loadingOlder } = room;
   const { failed, load, want } = useOlder(room);
   const { scroller, away, look, goToEnd, goElsewhere } = useReading(lines, want);
+  const isAway = away !== undefined;
+  useEffect(() => onEnd(!isAway), [onEnd, isAway]);
   const [marked, setMarked] = useMarked();
   const list = useRef<VirtualizerHandle>(null);
   const shifted = useShifted(lines);

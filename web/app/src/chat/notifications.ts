@@ -14,13 +14,20 @@ export function useNotifying(): [NotificationPermission, () => void] {
 /** Tells of a message, if nobody looks; the next one of the room takes its place. */
 export function notify(room: string, username: string, text: string): void {
   if (!document.hidden || !mayNotify || Notification.permission !== "granted") return;
-  const notification = new Notification(room, {
-    body: `${username}: ${text.slice(0, LONGEST)}`,
-    tag: `hubbub ${room}`,
-  });
+  const notification = made(room, { body: `${username}: ${text.slice(0, LONGEST)}`, tag: `hubbub ${room}` });
+  if (!notification) return;
   notification.onclick = () => {
     focus();
     location.hash = hrefOf(room);
     notification.close();
   };
+}
+
+/** None where only service workers may tell something, as in Chrome on Android: that is known by trying alone. */
+function made(title: string, options: NotificationOptions): Notification | undefined {
+  try {
+    return new Notification(title, options);
+  } catch {
+    return undefined;
+  }
 }

@@ -5,7 +5,7 @@ import { Composer } from "./composer.tsx";
 import { ConnectionState } from "./connection.tsx";
 import { Lens } from "./icons.tsx";
 import type { Changing } from "./line.tsx";
-import { beginningOf, linesOf, type Notice, ownOf, seenBy } from "./lines.ts";
+import { beginningOf, linesOf, type MessageLine, type Notice, ownOf, type Said, seenBy } from "./lines.ts";
 import { Log, type LogHandle } from "./log.tsx";
 import type { Own } from "./memory.ts";
 import { Search } from "./search.tsx";
@@ -90,38 +90,72 @@ export interface PaneProps {
   notices: readonly Notice[];
 }
 
-/** The room as lines; above the first one, where it begins. */
+/** The room as lines; above the first one, where it begins. Who is signed in knows what was said in other tabs, too. */
 function useLines({ name, status, events, outgoing, hasOlder }: RoomView, notices: readonly Notice[], own: Own) {
+  const user = useConnection().user?.name;
   return useMemo(() => {
-    const lines = linesOf(events, notices, outgoing, (messageId, seq) => own.has(messageId, seq));
+    const isOwn = ({ messageId, seq, username }: Said) => own.has(messageId, seq) || username === user;
+    const lines = linesOf(events, notices, outgoing, isOwn);
     if (hasOlder || !events.length || status !== "entered") return lines;
     return [beginningOf(name, events[0]), ...lines];
-  }, [name, status, events, notices, outgoing, hasOlder, own]);
+  }, [name, status, events, notices, outgoing, hasOlder, own, user]);
+}
+
+/** Who has read how far of what one has said oneself. */
+function useSeen(mine: readonly MessageLine[], username: string, { epoch, seqs }: Readers) {
+  return useMemo(
+    () => seenBy(mine, epoch, new Map([...seqs].filter(([other]) => other !== username))),
+    [mine, epoch, seqs, username],
+  );
+}
+
+/** Acknowledges what is in view: who has scrolled up has not read what came meanwhile. */
+function useAcknowledged({ events, ack }: RoomView, entered: boolean): (atEnd: boolean) => void {
+  const [atEnd, setAtEnd] = useState(true);
+  const looked = useVisible() && atEnd;
+  const last = events.at(-1)?.seq;
+  useEffect(() => {
+    if (looked && entered && last) ack(last);
+  }, [looked, entered, last, ack]);
+  return setAtEnd;
+}
+
+interface HeadProps {
+  name: string;
+  joined: boolean;
+  searching: boolean;
+  lens: RefObject<HTMLButtonElement | null>;
+  toggle(): void;
+}
+
+function Head({ name, joined, searching, lens, toggle }: HeadProps) {
+  return (
+    <header>
+      <h1>
+        <bdi>{name}</bdi>
+      </h1>
+      <ConnectionState joined={joined} />
+      <button ref={lens} type="button" className="small" aria-label="Search" aria-expanded={searching} onClick={toggle}>
+        <Lens />
+      </button>
+    </header>
+  );
 }
 
 export function RoomPane({ room: name, name: username, own, notices }: PaneProps) {
   const room = useRoom(name, { username });
   const { status } = useConnection();
   const entered = status === "connected" && room.status === "entered";
-  const visible = useVisible();
+  const onEnd = useAcknowledged(room, entered);
   const aloud = useAloud(name, username);
   const [search, setSearch] = useState<string>();
   const log = useRef<LogHandle>(null);
   const main = useRef<HTMLElement>(null);
   const lens = useRef<HTMLButtonElement>(null);
   const changing = useChanging(main);
-  const { events, ack } = room;
-  const { epoch, seqs } = useReaders(name, events.at(-1)?.epoch, entered);
   const lines = useLines(room, notices, own);
   const mine = useMemo(() => ownOf(lines), [lines]);
-  const seen = useMemo(
-    () => seenBy(mine, epoch, new Map([...seqs].filter(([other]) => other !== username))),
-    [mine, epoch, seqs, username],
-  );
-  const last = events.at(-1)?.seq;
-  useEffect(() => {
-    if (visible && entered && last) ack(last);
-  }, [visible, entered, last, ack]);
+  const seen = useSeen(mine, username, useReaders(name, room.events.at(-1)?.epoch, entered));
   /** The arrow up in an empty box goes on with what one said last. */
   const press = ({ key, target }: KeyboardEvent) => {
     const latest = mine.findLast(({ deleted }) => !deleted)?.key;
@@ -137,22 +171,13 @@ export function RoomPane({ room: name, name: username, own, notices }: PaneProps
   const typing = typingLine(room.typing);
   return (
     <>
-      <header>
-        <h1>
-          <bdi>{name}</bdi>
-        </h1>
-        <ConnectionState joined={room.status === "entered"} />
-        <button
-          ref={lens}
-          type="button"
-          className="small"
-          aria-label="Search"
-          aria-expanded={search !== undefined}
-          onClick={() => (search === undefined ? setSearch("") : closeSearch())}
-        >
-          <Lens />
-        </button>
-      </header>
+      <Head
+        name={name}
+        joined={room.status === "entered"}
+        searching={search !== undefined}
+        lens={lens}
+        toggle={() => (search === undefined ? setSearch("") : closeSearch())}
+      />
       <main ref={main} onKeyDown={press}>
         {search !== undefined && (
           <Search
@@ -164,7 +189,16 @@ export function RoomPane({ room: name, name: username, own, notices }: PaneProps
             close={closeSearch}
           />
         )}
-        <Log ref={log} lines={lines} room={room} username={username} own={own} changing={changing} seen={seen} />
+        <Log
+          ref={log}
+          lines={lines}
+          room={room}
+          username={username}
+          own={own}
+          changing={changing}
+          seen={seen}
+          onEnd={onEnd}
+        />
         <p className="hidden" aria-live="polite">
           {aloud}
         </p>

@@ -1,12 +1,12 @@
 // The rooms that one is in, with what is unread in them, and those that were visited before.
 import type { Position } from "@hubbub/client";
 import { type Outgoing, useEvent, useRoom } from "@hubbub/react";
-import { type FormEvent, useEffect, useEffectEvent, useRef, useState } from "react";
+import { type FormEvent, useEffect, useEffectEvent, useRef, useState, useSyncExternalStore } from "react";
 import { clean, hrefOf, LONGEST_ROOM } from "./address.ts";
 import type { Note } from "./desk.tsx";
 import { Bell, Cross } from "./icons.tsx";
 import { keyOf, messagesIn } from "./lines.ts";
-import { loadOutgoing, loadRooms, type Own, saveOutgoing } from "./memory.ts";
+import { load, loadOutgoing, loadRooms, type Own, saveOutgoing, saveRooms, withRoom } from "./memory.ts";
 import { mayNotify, notify, useNotifying } from "./notifications.ts";
 
 interface RoomsProps {
@@ -20,15 +20,15 @@ interface RoomsProps {
   note: Note;
 }
 
+function watchStorage(changed: () => void): () => void {
+  addEventListener("storage", changed);
+  return () => removeEventListener("storage", changed);
+}
+
 /** Rooms that any tab of this browser has visited. */
 function useVisited(): string[] {
-  const [visited, setVisited] = useState(() => loadRooms("browser"));
-  useEffect(() => {
-    const read = () => setVisited(loadRooms("browser"));
-    addEventListener("storage", read);
-    return () => removeEventListener("storage", read);
-  }, []);
-  return visited;
+  useSyncExternalStore(watchStorage, () => load("browser", "rooms")); // one's own tab is drawn anyway when it goes elsewhere
+  return loadRooms("browser");
 }
 
 export function Rooms({ own, name, rooms, room, leave, refuse, tell, note }: RoomsProps) {
@@ -103,6 +103,9 @@ function Seat({ own, name, room, current, leave, refuse, tell, note }: SeatProps
   const { unread: behind, status, error, events, outgoing } = useRoom(room, { username: name, outgoing: kept });
   const unread = messagesIn(events, behind);
   useSaved(room, outgoing);
+  useEffect(() => {
+    if (status === "entered") saveRooms("browser", withRoom(loadRooms("browser"), room));
+  }, [status, room]);
   const why = status === "refused" ? (error?.message ?? "It cannot be entered") : "";
   const refused = useEffectEvent(() => refuse(room, why));
   useEffect(() => {
