@@ -279,13 +279,17 @@ class Board:
         """Publishes the second that is due, where that is this node's to do."""
         due, self._due = self._due, None
         reports = self._living.reports(now)
-        if due is None or self._reported < LISTENED or self._app.stats().node != next(iter(reports), ""):
+        if due is None or self._reported < LISTENED or not self._is_first(reports):
             return
         metrics = Metrics(together(reports.values()), due * 1000)
         # Two nodes may both take themselves for the first for a moment: the log takes one of them.
         publication = self._app.room(ROOM).publish(metrics, once=self._app.once(f"second {due}"))
         values = [NodeValues(node, each.host, each.pid, together([each])) for node, each in reports.items()]
         publication.when_settled(partial(self._show, metrics, Nodes(values, metrics.timestamp)))
+
+    def _is_first(self, reports: Mapping[str, Report]) -> bool:
+        """Whether this node does what one of those that live is to do."""
+        return self._app.stats().node == next(iter(reports), "")
 
     def _show(self, metrics: Metrics, nodes: Nodes, publication: Publication) -> None:
         """The second is in the log: who speaks no protocol of ours gets it as well, and the nodes are shown."""
@@ -301,8 +305,9 @@ class Board:
             self._seq = nodes.seq
 
     def begin(self) -> Coroutine[Any, Any, None] | None:
-        """Sets the defaults where they are to be looked at."""
-        return self._set_defaults() if self._seq and self._unsure else None
+        """Sets the defaults, before anything is shown, where that is this node's to do and they may not be there."""
+        due = self._unsure and self._reported and self._is_first(self._living.reports(self._monotonic()))
+        return self._set_defaults() if due else None
 
     async def _set_defaults(self) -> None:
         """Sets what nobody has set: somebody may have been quicker with some of it."""
