@@ -1,4 +1,4 @@
-// The types of events: the server's own, an application's, and no others. `npm run check` is what runs this.
+// The types of events: the server's own, an application's, and no others. `npm run types` checks them, as `npm test` does; Vitest runs nothing here.
 import { expectTypeOf, test } from "vitest";
 import { Client, type Connected, type Message, type Receipt } from "../src/index.ts";
 

@@ -1,4 +1,4 @@
-// The types of the hooks, with events that an application has declared. `npm run check` is what runs this.
+// The types of the hooks, with events that an application has declared. `npm run types` checks them, as `npm test` does; Vitest runs nothing here.
 import type { AnyEvent, Message, Position, Receipt, Status } from "@hubbub/client";
 import { expectTypeOf, test } from "vitest";
 import {
