@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from playwright.sync_api import Locator, Page, Request, expect
 
-from tests.support.server import ROOT
-
-AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 LOADING_MS = 20_000
 LINE_AT = """share => {
     const [canvas, area] = ['.u-wrap canvas', '.u-over'].map(name => document.querySelector(name));
@@ -108,12 +103,6 @@ class Board:
         for key in keys:
             self.page.keyboard.press(key)
         return (self.chart.get_attribute("aria-valuetext") or "").partition(": ")[2]
-
-    def complaints(self) -> list[Any]:
-        """What axe says of the page, in short. It is run beside the page's policy, as an extension would be."""
-        self.page.evaluate(AXE.read_text() + "; 0")
-        found = self.page.evaluate("axe.run(document)")
-        return [(each["id"], [node["target"] for node in each["nodes"]]) for each in found["violations"]]
 
     def missing(self) -> int:
         """How many seconds of the range were not measured."""

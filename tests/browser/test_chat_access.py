@@ -223,10 +223,11 @@ def test_axe_finds_nothing_in_what_a_phone_opens_beside_the_room(
     assert complaints(tab.page) == []
 
 
-def test_a_phone_shows_all_of_it_in_its_width(open_tab: OpenTab, server: Server, room: str, ada: Tab) -> None:
-    tab = open_tab(**PHONE).enter(server.http, "W" * 30, room)
+def test_a_phone_shows_all_of_it_in_its_width(open_tab: OpenTab, server: Server) -> None:
+    tab = open_tab(width=360, height=640).enter(server.http, "W" * 30, "W" * 50)
     tab.say("W" * 300)
     expect(tab.own).to_have_count(1)
+    expect(tab.send).to_be_in_viewport(ratio=1)
     tab.act("W", "Edit")
     expect(tab.edit).to_be_in_viewport(ratio=1)
     expect(tab.page.get_by_role("button", name="Cancel")).to_be_in_viewport(ratio=1)

@@ -323,15 +323,3 @@ def test_the_newest_line_is_in_view_unless_the_reader_has_scrolled_up(alone: Tab
     expect(alone.page.get_by_text("eve: news")).to_be_attached()
     expect(alone.texts.first).to_be_in_viewport(ratio=1)
     expect(alone.message("news")).not_to_be_in_viewport()
-
-
-# Everybody can use it
-
-
-def test_a_phone_shows_the_whole_page_in_its_width(server: Server, open_tab: OpenTab) -> None:
-    tab = open_tab(width=360, height=640).enter(server.http, "W" * 30, "W" * 50)
-    tab.say("W" * 2000)
-    expect(tab.texts).to_have_text(["W" * 2000])
-    expect(tab.send).to_be_in_viewport(ratio=1)
-    for part in ("html", ".log"):
-        assert tab.page.locator(part).evaluate("element => element.scrollWidth") == 360

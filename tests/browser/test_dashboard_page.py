@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, WebSocketRoute, expect
 
 from hubbub.auth.api_keys import make_key
+from tests.browser.axe import complaints
 from tests.browser.board import LOADING_MS, Board
 from tests.browser.scripted import DEFAULTS, ScriptedBoard
 from tests.support.credentials import Issuer, secret_issuer
@@ -358,7 +359,7 @@ def outside(guarded: Server, new_board: Callable[..., Board]) -> Iterator[Callab
 def test_who_is_asked_for_a_token_signs_in_once(outside: Callable[[str], Board], issuer: Issuer, query: str) -> None:
     board = outside(query)
     expect(board.token).to_be_visible()
-    assert board.complaints() == []
+    assert complaints(board.page) == []
     board.sign_in("no.token.atall")
     expect(board.refusal).to_have_text("The server does not take this token.")
     board.sign_in(issuer.token(name="Ada"))
@@ -415,7 +416,7 @@ def test_axe_finds_nothing(open_board: OpenBoard, scheme: str, width: int) -> No
     board.card("cpuUsage").click()
     board.set_threshold("Memory", 0, 0.001)
     expect(board.severity("memoryUsage")).to_have_text("Critical")
-    assert board.complaints() == []
+    assert complaints(board.page) == []
 
 
 def test_a_phone_shows_the_whole_page_in_its_width(open_board: OpenBoard) -> None:
