@@ -45,7 +45,7 @@ def test_an_event_source_gets_each_event_as_it_comes(proxy: Proxy, context: Brow
     page = context.new_page()
     page.goto(proxy.http)
     page.evaluate(LISTEN, [room])
-    page.wait_for_function("recovered.length === 1")
+    page.wait_for_function("() => recovered.length === 1")
     ada = context.new_page()
     tab = Tab(ada).enter(proxy.http, "ada", room)
     for number, text in enumerate(("one", "two"), 1):

@@ -111,7 +111,7 @@ def test_who_looks_elsewhere_is_notified_of_what_others_say_and_a_click_leads_th
     ada.look_away()
     bob.say("one")
     bob.say("two")
-    ada.page.wait_for_function("told.length === 2")
+    ada.page.wait_for_function("() => told.length === 2")
     assert told(ada) == [[room, "bob: one"], [room, "bob: two"]]
     expect(ada.page).to_have_title(re.compile(r"^\(\d\) "))
     ada.page.evaluate("told[0].click()")
@@ -155,5 +155,5 @@ def test_notifications_are_asked_for_with_a_button_and_without_permission_none_a
     bob.page.get_by_role("button", name="Notify me").click()
     expect(bob.page.get_by_role("button", name="Notify me")).to_have_count(0)
     ada.say("heard")
-    bob.page.wait_for_function("told.length === 1")
+    bob.page.wait_for_function("() => told.length === 1")
     assert told(bob) == [[room, "ada: heard"]]
