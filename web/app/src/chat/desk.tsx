@@ -1,7 +1,7 @@
 // The page of somebody who is in rooms: the rooms at the side, and the one that is looked at.
 import { useCallback, useEffect, useState } from "react";
 import { Bars, Cross } from "./icons.tsx";
-import type { Notice } from "./lines.ts";
+import type { Note, Notice } from "./lines.ts";
 import { Members } from "./members.tsx";
 import { Own } from "./memory.ts";
 import { RoomPane } from "./pane.tsx";
@@ -24,8 +24,6 @@ export interface DeskProps {
 /** Comings and goings that are remembered of a room. */
 const MOST_NOTICES = 200;
 const NONE: readonly Notice[] = [];
-
-export type Note = (room: string, after: string, text: string, timestamp: number) => void;
 
 /** Comings, goings and refusals since one is here, by room; they are in no log. */
 function useNotices(): [Record<string, readonly Notice[]>, Note] {

@@ -60,6 +60,9 @@ export interface Notice {
   readonly timestamp: number;
 }
 
+/** Tells of something in a room behind an event. */
+export type Note = (room: string, after: string, text: string, timestamp: number) => void;
+
 export const keyOf = ({ epoch, seq }: { epoch: string; seq: number }): string => `${epoch}.${seq}`;
 
 /** The events in which messages were edited or deleted last, by the messages' keys. */

@@ -3,9 +3,8 @@ import type { Position } from "@hubbub/client";
 import { type Outgoing, useEvent, useRoom } from "@hubbub/react";
 import { type FormEvent, useEffect, useEffectEvent, useRef, useState, useSyncExternalStore } from "react";
 import { clean, hrefOf, LONGEST_ROOM } from "./address.ts";
-import type { Note } from "./desk.tsx";
 import { Bell, Cross } from "./icons.tsx";
-import { keyOf, messagesIn } from "./lines.ts";
+import { keyOf, messagesIn, type Note } from "./lines.ts";
 import { load, loadOutgoing, loadRooms, type Own, saveOutgoing, saveRooms, withRoom } from "./memory.ts";
 import { mayNotify, notify, useNotifying } from "./notifications.ts";
 
