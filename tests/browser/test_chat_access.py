@@ -111,6 +111,7 @@ def test_one_joins_talks_changes_searches_switches_and_leaves_without_a_mouse(
     hands.go_to("button", f"Leave {room} b", "Shift+Tab")
     hands.press("Enter")
     expect(tab.page.get_by_role("button", name=f"Leave {room} b")).to_have_count(0)
+    expect(tab.rooms).to_have_text([room, f"{room} b"])  # it stands among those that were visited
     hands.go_to("button", "Leave", "Shift+Tab")
     hands.press("Enter")
     expect(tab.page.get_by_role("button", name="Enter")).to_be_visible()

@@ -74,9 +74,9 @@ FOLLOW = """async log => {
     let moved = 0;
     for (let more = 10; more; more -= rows()[0].dataset.key !== first.dataset.key) {
         await frame();
-        if (find()) moved = Math.max(moved, Math.abs(top(find()) - begin));
+        moved = Math.max(moved, find() ? Math.abs(top(find()) - begin) : Infinity);
     }
-    return [find() ? moved : Infinity, log.scrollTop];
+    return [moved, log.scrollTop];
 }"""
 
 

@@ -24,7 +24,7 @@ from tests.support.viewer import viewing
 pytestmark = pytest.mark.timeout(90)
 
 # What Chromium itself says of a server that is down; no page can keep it from that.
-UNREACHABLE = ("WebSocket connection to", "Failed to load resource: net::ERR_")
+UNREACHABLE = ("WebSocket connection to", "Failed to load resource: net::ERR_CONNECTION_REFUSED")
 SOCKETS = re.compile(r"/ws(\?|$)")
 GREEN, YELLOW, RED = "rgb(34, 197, 94)", "rgb(234, 179, 8)", "rgb(239, 68, 68)"
 EIGHTY = re.compile(r"^([89]|1\d)\d$")  # a busy machine may have missed more than the test took out

@@ -153,7 +153,7 @@ class Peer:
                     self.send(self.wire.send_close(code))
                     self.read_to_end()
                     return code
-        except (EOFError, ConnectionError, ssl.SSLEOFError):
+        except (EOFError, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError):
             return code
 
     def join(self, room: str, username: str) -> dict[str, Any]:
