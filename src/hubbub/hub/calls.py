@@ -36,8 +36,7 @@ from hubbub.hub.hub import Hub
 from hubbub.hub.identity import Identity
 from hubbub.hub.limits import clean_room, names_of
 from hubbub.hub.member import Member
-from hubbub.hub.pages import MOST_BYTES
-from hubbub.hub.room import Room
+from hubbub.hub.room import MOST_BYTES, Room
 from hubbub.hub.steps import Steps
 from hubbub.wire.codec import EVENT, Batch, Item
 from hubbub.wire.messages import (

@@ -14,10 +14,11 @@ from hubbub.errors import BrokerError, CommandError
 from hubbub.hub.authorization import authorized
 from hubbub.hub.connection import Connection
 from hubbub.hub.member import Member
-from hubbub.hub.pages import MOST_BYTES, MOST_EVENTS, between, has, last, messages, out
+from hubbub.hub.pages import between, has, last, messages, out
 from hubbub.hub.ports import Entry, Portion
 from hubbub.hub.publication import CONFIRM
 from hubbub.hub.receipts import again
+from hubbub.hub.room import MOST_BYTES, MOST_EVENTS
 from hubbub.hub.steps import Steps
 from hubbub.wire.messages import Join, RoomInfo, Since, Subscribe
 

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
 
 import msgspec
 
 from hubbub.hub.ports import Broker, Entry, Portion
-from hubbub.hub.room import Room
+from hubbub.hub.room import MOST_BYTES, MOST_EVENTS, Room
 from hubbub.hub.steps import Steps
 from hubbub.wire.messages import Since
-
-MOST_EVENTS: Final = 1000
-# Of a reply; half of what may wait to be written. The rest follows as it is read.
-MOST_BYTES: Final = 128 << 10
 
 
 def has(room: Room, since: Since) -> bool:

@@ -18,8 +18,9 @@ from hubbub.errors import CommandError
 from hubbub.hub.authorization import authorized
 from hubbub.hub.commands import shown_name
 from hubbub.hub.limits import names_of
-from hubbub.hub.pages import MOST_BYTES, MOST_EVENTS, has, last, out
+from hubbub.hub.pages import has, last, out
 from hubbub.hub.ports import Entry, Portion, Position
+from hubbub.hub.room import MOST_BYTES, MOST_EVENTS
 from hubbub.hub.steps import Steps, Walk
 from hubbub.wire.codec import Batch
 from hubbub.wire.messages import Since

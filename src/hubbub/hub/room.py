@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger("hubbub")
 _encode = msgspec.json.Encoder().encode
 T = TypeVar("T")
-MOST_READ: Final = 1000
+# Of what is read at once.
+MOST_EVENTS: Final = 1000
+# The same; and of a reply: half of what may wait to be written. The rest follows as it is read.
 MOST_BYTES: Final = 128 << 10
-"""Of what is read at once."""
 
 
 async def _answer(ask: Callable[[Answer[T]], None]) -> T:
@@ -199,7 +200,7 @@ class Room:
             await _answer(self.settled)
             after = 0
             while after < self.head:
-                portion = await _answer(partial(self._hub.broker.read, self.name, after, MOST_READ, MOST_BYTES))
+                portion = await _answer(partial(self._hub.broker.read, self.name, after, MOST_EVENTS, MOST_BYTES))
                 if not portion.entries:
                     break
                 events += [entry.payload for entry in portion.entries]

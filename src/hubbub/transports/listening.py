@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from hubbub.errors import HandshakeError
 from hubbub.hub.limits import clean_room
-from hubbub.hub.pages import MOST_EVENTS
+from hubbub.hub.room import MOST_EVENTS
 from hubbub.hub.streams import Wanted
 from hubbub.transports.api_operation import ROOM_NAME, Described, Query
 from hubbub.wire.places import MOST_ROOMS, parse_places

@@ -11,10 +11,10 @@ from hubbub.brokers.memory import MemoryBroker
 from hubbub.errors import BrokerError, CommandError
 from hubbub.hub.connection import Connection
 from hubbub.hub.identity import Grants, Identity
-from hubbub.hub.pages import MOST_BYTES
 from hubbub.hub.polls import ANSWERED_A_TURN, KEPT_OPEN_SECONDS, MOST_KEPT_OPEN, READ_FOR_A_TURN, Answer, Query, Spot
 from hubbub.hub.ports import Answer as Answers
 from hubbub.hub.ports import Draft, Position
+from hubbub.hub.room import MOST_BYTES
 from hubbub.hub.steps import Walk
 from hubbub.wire.places import parse_places
 from tests.unit.fakes import Bench, LateBroker, RecordingTransport, Said
