@@ -175,6 +175,7 @@ def test_ten_minutes_and_an_hour_are_there_on_opening_with_their_gap(
     board.range("1 h")
     expect(board.summary).to_have_attribute("data-missing", EIGHTY)
     assert board.reads("Home") == "50\u202f%"
+    assert {metric: board.threshold(label) for metric, label in LABELS.items()} == DEFAULTS
 
 
 @pytest.mark.parametrize("way", ["over SSE", "by polling"])

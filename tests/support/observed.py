@@ -28,10 +28,12 @@ class Past(Command, tag="past"):
 
 @app.on(Past, verb=None)
 def measured_before(conn: Connection, command: Past) -> None:
-    now, room = conn.now_ms() // 1000, app.room(dashboard.ROOM)
+    now, room, state = conn.now_ms() // 1000, app.room(dashboard.ROOM), app.room(dashboard.STATE_ROOM)
     for ago in range(command.seconds, 0, -1):
         if not command.missing[0] >= ago > command.missing[1]:
-            room.publish(dashboard.Metrics(dashboard.Data(ago, 1, 2, 3, 50, 50), (now - ago) * 1000))
+            data, timestamp = dashboard.Data(ago, 1, 2, 3, 50, 50), (now - ago) * 1000
+            room.publish(dashboard.Metrics(data, timestamp))
+            state.publish(dashboard.Nodes([], timestamp), key="nodes")
 
 
 @app.on(Fail, verb=None)

@@ -21,10 +21,12 @@ def has(room: Room, since: Since) -> bool:
 def last(room: Room, history: int, *, may_read: bool) -> int:
     """Where the last events begin that somebody gets who goes by no position.
 
+    A latest-only room gives all that it holds, however few are asked for: a state is told as a whole.
+
     Args:
         may_read: whether they may know what was said before.
     """
-    if room.policy.latest_only and not history:
+    if room.policy.latest_only:
         return 0 if may_read else room.head
     return max(room.head - history, 0)
 

@@ -178,6 +178,14 @@ def test_a_latest_only_room_begins_with_the_value_of_each_key() -> None:
     assert place(entered(bench, {"epoch": EPOCH, "seq": 3})) == (True, [4, 5], 5, 5)
 
 
+def test_a_latest_only_room_gives_the_value_of_each_key_however_few_of_the_last_events_are_asked_for() -> None:
+    bench = speaking(patterns=[("*", {"latest_only": True})])
+    for key in "abccc":
+        flood(bench, 1, key=key)
+    reply = ask(bench, client(bench), "join", room="lobby", username="ada", history=1)
+    assert seqs(reply["messages"]) == [1, 2, 5]
+
+
 # While the join runs
 
 

@@ -213,6 +213,14 @@ def test_a_latest_only_room_gives_its_values_to_who_comes_first() -> None:
     assert desk.ask().only["events"] == ["2"]
 
 
+def test_a_latest_only_room_gives_all_its_values_however_few_of_the_last_events_are_asked_for() -> None:
+    desk = Desk(patterns=[("r", {"latest_only": True})])
+    for key, text in ("a", "1"), ("b", "2"), ("b", "3"):
+        desk.hub.room("r").publish(Said(text), key=key)
+    desk.settle()
+    assert desk.ask(history=1).only["events"] == ["1", "3"]
+
+
 # Waiting
 
 

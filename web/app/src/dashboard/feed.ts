@@ -90,7 +90,7 @@ export class Feed {
     client.on("room_info", (info) => this.#entered(info));
     // All that the server has: its clock may be behind, and what is too old it has forgotten.
     const log = client.subscribe(ROOM, { since: { time: 0 }, history: MOST_WITH_ROOM });
-    const state = client.subscribe(STATE_ROOM, { history: 100 });
+    const state = client.subscribe(STATE_ROOM);
     for (const { ready } of [log, state]) ready.catch(({ message }: Error) => this.#change({ refusal: message }));
   }
 
