@@ -1,8 +1,8 @@
 """Builds the pages: into the wheel as a hook of hatchling, and with `make pages` into the checkout.
 
 A wheel's are built from a copy of this folder with what the lock file names, by the Node.js that comes as a wheel: the
-machine needs none, and nothing stays behind in the checkout. A checkout's are built where it stands once it has its
-node_modules, by the Node.js that is there.
+machine needs none, and nothing stays behind in the checkout. A checkout's are built where it stands while its
+node_modules are those of its lock file, by the Node.js that is there.
 """
 
 from __future__ import annotations
@@ -56,6 +56,12 @@ def build_in(web: Path, pages: Path, node: str) -> None:
     _run([node, str(vite), "build", "--logLevel=warn", "--emptyOutDir", f"--outDir={pages}"], web / "app")
 
 
+def is_installed(web: Path) -> bool:
+    """Whether a folder has what its lock file names: npm leaves a list behind when it has installed everything."""
+    done = web / "node_modules" / ".package-lock.json"
+    return done.exists() and done.stat().st_mtime >= (web / "package-lock.json").stat().st_mtime
+
+
 def node_there() -> str:
     """Node.js: that of the wheel, or the machine's."""
     try:
@@ -83,7 +89,7 @@ def _run(command: list[str], folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    if (WEB / "node_modules" / ".package-lock.json").exists():
+    if is_installed(WEB):
         build_in(WEB, PAGES, node_there())
     else:
         build_from_copy(PAGES)
