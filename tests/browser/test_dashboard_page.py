@@ -146,6 +146,29 @@ def test_the_dot_says_how_the_connection_stands(server: Server, new_board: Calla
     expect(board.dot).to_have_css("background-color", GREEN)
 
 
+def test_who_loses_the_server_asks_it_for_nothing_before_the_next_try(
+    server: Server, new_board: Callable[..., Board]
+) -> None:
+    board, script = new_board(), ScriptedBoard()
+    board.page.clock.install(time=0)
+    board.page.clock.pause_at(1000)  # so that it waits for the next try
+    tries: list[WebSocketRoute] = []
+
+    def answer(socket: WebSocketRoute) -> None:
+        tries.append(socket)
+        script.accept(socket) if len(tries) == 1 else socket.close(code=1006)
+
+    board.page.route_web_socket(SOCKETS, answer)
+    board.go(server.http)
+    expect(board.status).to_have_text("Connected")
+    tries[0].close(code=1006)
+    expect(board.status).to_have_text("Disconnected")
+    question = f"{server.http}/api/rooms?limit=1"
+    with board.page.expect_request(question):
+        board.page.get_by_role("button", name="Try now").click()
+    assert board.asked.count(question) == 1
+
+
 # The chart
 
 

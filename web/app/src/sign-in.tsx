@@ -1,6 +1,6 @@
 // Signing in, where the server asks who one is: whether it does, the token that the tab keeps, and the form for it.
 import { useClient, useConnection } from "@hubbub/react";
-import { type FormEvent, useEffect, useState } from "react";
+import { type FormEvent, useEffect, useRef, useState } from "react";
 import { addressOf } from "./mount.tsx";
 import { load, save } from "./storage.ts";
 
@@ -12,19 +12,24 @@ export const keepToken = (token: string): void => save("tab", "token", token);
 
 /**
  * Whether the server wants to know who one is, or does not take the token. A page is not told why it cannot connect: it
- * asks for something that whoever may come in may ask for.
+ * asks for something that whoever may come in may ask for. Who was in and lost the server tries to connect first.
  */
 export function useSignInAsked(): boolean {
   const { status, code, attempt } = useConnection();
   const client = useClient();
   const [asked, setAsked] = useState(false);
+  const wasIn = useRef(false);
   const connected = status === "connected" || status === "resuming";
   const failed = !connected && (code === 4401 || code === 1006) ? attempt : undefined;
   useEffect(() => {
     if (connected) setAsked(false);
+    if (connected) wasIn.current = true;
   }, [connected]);
   useEffect(() => {
     if (failed === undefined) return;
+    const lost = wasIn.current && code === 1006;
+    wasIn.current = false;
+    if (lost) return;
     const stop = new AbortController();
     const token = keptToken();
     const headers = new Headers(token ? { authorization: `Bearer ${token}` } : {});
@@ -36,7 +41,7 @@ export function useSignInAsked(): boolean {
       () => {},
     );
     return () => stop.abort();
-  }, [client, failed]);
+  }, [client, failed, code]);
   return asked && !connected;
 }
 
