@@ -14,13 +14,14 @@ import sys
 from collections.abc import Callable
 from ipaddress import ip_address
 from types import FrameType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import uvicorn
 
 from hubbub.config import Config, differences
 from hubbub.errors import ConfigError
 from hubbub.node import Node
+from hubbub.transports.arrival import Arrival
 from hubbub.transports.http import HttpProtocol
 from hubbub.transports.tls import Tls, read_settings
 from hubbub.transports.websocket import WebSocketProtocol
@@ -143,7 +144,7 @@ class NodeServer(uvicorn.Server):
                 self.servers.append(await self._tls.listen(listener, self._make_protocol, self.config.backlog))
 
     def _make_protocol(self) -> asyncio.Protocol:
-        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class  # an Arrival
         return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     def _reload(self) -> None:
@@ -159,8 +160,10 @@ class NodeServer(uvicorn.Server):
         limits = [setting.name for setting in changed if setting.group == "limits"]
         others = [setting.name for setting in changed if setting.group != "limits"]
         self._node.limit(config.limits)
-        for protocol in (self.config.http, self.config.ws):  # classes of this node's own
-            protocol.settings = self._node.config  # type: ignore[union-attr]
+        arrival: Any = self.config.http
+        websocket: Any = self.config.ws
+        for protocol in (arrival, arrival.http, websocket):  # classes of this node's own
+            protocol.settings = self._node.config
         log.info("the settings were read again; changed: %s", ", ".join(limits) or "nothing")
         if others:
             log.warning("these settings have changed and need a restart: %s", ", ".join(others))
@@ -210,10 +213,11 @@ def serve(node: Node, config: Config, listener: socket.socket, tls: Tls | None, 
 
 def _uvicorn_config(node: Node, config: Config) -> uvicorn.Config:
     http = type("NodeHttpProtocol", (HttpProtocol,), {"settings": config, "counters": node.counters})
+    arrival = type("NodeArrival", (Arrival,), {"settings": config, "http": http})
     ws = type("NodeWebSocketProtocol", (WebSocketProtocol,), {"settings": config})
     return uvicorn.Config(
         node,
-        http=http,
+        http=arrival,
         ws=ws,
         loop=event_loop(config.server.loop),
         lifespan="on",

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
+import httptools
 import uvicorn
 from uvicorn.server import ServerState
 
@@ -24,6 +25,7 @@ from hubbub.config import Config, Limits
 from hubbub.errors import HandshakeError
 from hubbub.hub.hub import Hub
 from hubbub.hub.ports import Endpoint
+from hubbub.transports.arrival import Arrival
 from hubbub.transports.asgi import WebSocketRoute
 from hubbub.transports.frames import HubTransport
 from hubbub.transports.http import HttpProtocol
@@ -31,7 +33,15 @@ from hubbub.transports.loop import Lingering
 from hubbub.transports.websocket import WebSocketProtocol
 from hubbub.wire.codec import SUBPROTOCOLS
 from hubbub.wire.deflate import accept_offer
-from hubbub.wire.handshake import Headers, choose_subprotocol, encode_accept, encode_request, read_accept, read_upgrade
+from hubbub.wire.handshake import (
+    Headers,
+    choose_subprotocol,
+    encode_accept,
+    encode_request,
+    read_accept,
+    read_request,
+    read_upgrade,
+)
 from hubbub.wire.websocket import FIN, TEXT, encode_frame
 from tests.fuzz.complaints import no_complaints
 from tests.fuzz.seeds import Step, dialogues, sent_in
@@ -48,7 +58,7 @@ TURNS = 3
 SMALL = Config(
     limits=Limits(
         max_header_count=12,
-        max_header_line_bytes=128,
+        max_header_line_bytes=256,
         max_head_bytes=512,
         max_url_bytes=64,
         max_body_bytes=64,
@@ -131,6 +141,33 @@ def accept(method: str, version: str, headers: Headers) -> bytes:
     return encode_accept(upgrade, chosen, agreed.header() if agreed else "")
 
 
+class Reader:
+    """What an HTTP parser reads of a head."""
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+
+def check_request(data: bytes) -> None:
+    """Where a request for a WebSocket is found without the HTTP parser, that one finds the same."""
+    found = read_request(data)
+    if found is None:
+        return
+    reader, end = Reader(), -1
+    try:
+        httptools.HttpRequestParser(reader).feed_data(data)
+    except httptools.HttpParserUpgrade as upgrade:
+        end = upgrade.args[0]
+    assert found == (reader.url.decode("ascii"), reader.headers, end)
+
+
 # A connection of the HTTP server's
 
 
@@ -170,8 +207,14 @@ class World:
         self.bench = Bench(SMALL, endpoint=self._bind)
         self.state = ServerState()
         self.socket = FakeSocket()
-        self.http = CountingProtocol(self._uvicorn_config(), self.state, {})
-        self.socket.connect(self.http)
+        config = self._uvicorn_config()
+        self.http = CountingProtocol(config, self.state, {})
+        self.socket.connect(
+            type("NodeArrival", (Arrival,), {"settings": SMALL, "http": self._http})(config, self.state, {})
+        )
+
+    def _http(self, *_: Any) -> CountingProtocol:
+        return self.http
 
     def _bind(self, hub: Hub) -> Endpoint:
         (route,) = chat.bind(hub)
@@ -223,6 +266,7 @@ class World:
 
 async def check_connection(cut: int, data: bytes) -> None:
     """A connection on which these bytes arrive, and which then is lost."""
+    check_request(data)
     world = World()
     for piece in segments(data, cut):
         world.socket.arrive(piece)

@@ -30,6 +30,11 @@ class Wheel(Generic[Entry]):
         """Takes an item out of the slot that `put` returned; nothing when it is not there."""
         self._slots[slot].pop(entry, None)
 
+    def replace(self, entry: Entry, other: Entry, slot: int) -> None:
+        """Puts another item in the place of one that is in the slot that `put` returned."""
+        del self._slots[slot][entry]
+        self._slots[slot][other] = None
+
     def tick(self) -> list[Entry]:
         """Moves on by one and returns what is due now; it is in the wheel no more."""
         self._hand = (self._hand + 1) % len(self._slots)

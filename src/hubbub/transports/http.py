@@ -11,17 +11,30 @@ from functools import partial
 from typing import Any, ClassVar, Final
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hubbub.config import Config
 from hubbub.hub.counters import Counters
-from hubbub.transports.loop import NOBODY, READ_BUFFER_BYTES, TAKEOVER, Shared, Unread, linger, shared_by
+from hubbub.transports.loop import (
+    NOBODY,
+    READ_BUFFER_BYTES,
+    TAKEOVER,
+    Ends,
+    Expiring,
+    Shared,
+    Unread,
+    ends_of,
+    linger,
+    shared_by,
+)
 from hubbub.wire.handshake import encode_refusal
 
 LINGER_SECONDS: Final = 2.0
 MOST_PIPELINED: Final = 8
 # Between two requests, as uvicorn's own setting.
 KEEP_ALIVE_SECONDS: Final = 5.0
+LATE: Final = 408, "the request did not arrive in time"
 
 
 class _Refused(Exception):
@@ -158,8 +171,23 @@ class HttpProtocol(HttpToolsProtocol):
         self._unread: Unread | None = None
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        self._attach(transport)
         self._start_head()
+
+    def go_on(self, transport: Any, begun_by: Expiring, slot: int, data: bytes) -> None:
+        """Goes on with what another protocol has begun, its deadline, and the bytes that have come."""
+        self._attach(transport)
+        self._shared.pass_on(begun_by, self, slot)
+        self._slot = slot
+        self.data_received(data)
+
+    def _attach(self, transport: Any) -> None:
+        """As uvicorn does, in half the time; benchmark P6."""
+        self.connections.add(self)
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        self.client, self.server, secure = ends_of(transport)
+        self.scheme = "https" if secure else "http"
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._clear_deadline()
@@ -308,7 +336,8 @@ class HttpProtocol(HttpToolsProtocol):
         if hasattr(protocol, "take_request"):  # as it is, without writing it down to be read again; benchmark P6
             self.connections.discard(self)
             self.transport.set_protocol(protocol)
-            protocol.take_request(self.transport, self.scope, self.url.decode("latin-1"))
+            method, ends = self.scope["method"], Ends(self.client, self.server, self.scheme == "https")
+            protocol.take_request(self.transport, ends, method, self.url.decode("latin-1"), self.headers)
         else:
             super().handle_websocket_upgrade()
         self._untie()
@@ -384,5 +413,5 @@ class HttpProtocol(HttpToolsProtocol):
     def expire(self) -> None:
         """The request did not arrive in time."""
         self._slot = None
-        self._refusal = (408, "the request did not arrive in time")
+        self._refusal = LATE
         self.send_400_response("")

@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Final
 from urllib.parse import unquote
 
 from uvicorn.config import Config as UvicornConfig
-from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 from hubbub.auth.gate import Visitor
@@ -24,7 +23,7 @@ from hubbub.errors import HandshakeError
 from hubbub.hub.hub import Hub
 from hubbub.hub.ports import Endpoint
 from hubbub.transports.frames import ABNORMAL, AsgiBridge, FrameProtocol, HubTransport
-from hubbub.transports.loop import NOBODY, TAKEOVER, linger, shared_by
+from hubbub.transports.loop import NOBODY, TAKEOVER, Ends, ends_of, linger, shared_by
 from hubbub.wire.codec import FrameCodec, shared_codec
 from hubbub.wire.deflate import (
     LARGEST_WINDOW,
@@ -74,19 +73,18 @@ class WebSocketProtocol(asyncio.Protocol):
     # asyncio's side
 
     def connection_made(self, transport: Any) -> None:
-        self._client, self._server = get_remote_addr(transport), get_local_addr(transport)
-        self._scheme = "wss" if is_ssl(transport) else "ws"
-        self._attach(transport)
+        self._attach(transport, ends_of(transport))
 
-    def take_request(self, transport: asyncio.Transport, request: dict[str, Any], target: str) -> None:
-        """Begins with what our HTTP protocol has read: its scope, and the request's target."""
-        self._client, self._server = request["client"], request["server"]
-        self._scheme = "wss" if request["scheme"] == "https" else "ws"
-        self._attach(transport)
-        self._start_request(request["method"], target, request["headers"])
+    def take_request(
+        self, transport: asyncio.Transport, ends: Ends, method: str, target: str, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        """Begins with a request that was read already."""
+        self._attach(transport, ends)
+        self._start_request(method, target, headers)
 
-    def _attach(self, transport: asyncio.Transport) -> None:
+    def _attach(self, transport: asyncio.Transport, ends: Ends) -> None:
         self._socket = transport
+        self._ends = ends
         self._slot = self._shared.put(self, self.settings.server.handshake_seconds)
         self._state.connections.add(self)  # type: ignore[arg-type]
 
@@ -146,9 +144,9 @@ class WebSocketProtocol(asyncio.Protocol):
             "type": "websocket",
             "asgi": {"version": self._asgi_version, "spec_version": "2.4"},
             "http_version": "1.1",
-            "scheme": self._scheme,
-            "server": self._server,
-            "client": self._client,
+            "scheme": "wss" if self._ends.secure else "ws",
+            "server": self._ends.server,
+            "client": self._ends.client,
             "root_path": self._root_path,
             "path": self._root_path + unquote(path),
             "raw_path": (self._root_path + path).encode("latin-1"),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
 from hubbub.errors import HandshakeError
 
@@ -21,6 +21,11 @@ _STATUSES: Final = frozenset(HTTPStatus)
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _STATUS: Final = re.compile("[1-9][0-9]{2}")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# Nothing in it can be read in two ways, and no part is given back: it takes as long as the head.
+_REQUEST: Final = re.compile(
+    rb"GET (/[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*+) HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~]*+\r\n)++)\r\n"
+)
+_WITH_BODY: Final = frozenset((b"content-length", b"transfer-encoding", b"expect"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,44 @@ class Upgrade:
     key: bytes
     subprotocols: tuple[str, ...]
     extensions: str
+
+
+class Request(NamedTuple):
+    """A request for a WebSocket, as it stood on the wire.
+
+    Attributes:
+        headers: names in lower case, values without the blanks around them.
+        size: of the whole head, bytes.
+    """
+
+    target: str
+    headers: list[tuple[bytes, bytes]]
+    size: int
+
+
+def read_request(data: bytes) -> Request | None:
+    """The request for a WebSocket that some bytes begin with.
+
+    It takes what clients send: a whole head, in the usual form, each header once, no body. What is anything else, right
+    or wrong, is for a whole HTTP parser, which reads the same in all that is taken here.
+    """
+    found = _REQUEST.match(data)
+    if found is None:
+        return None
+    headers = [
+        (name.lower(), value.strip(b" \t"))
+        for name, _, value in (line.partition(b":") for line in found[2].split(b"\r\n")[:-1])
+    ]
+    values = dict(headers)
+    if (
+        len(values) < len(headers)
+        or b"host" not in values
+        or values.get(b"upgrade", b"").lower() != b"websocket"
+        or b"upgrade" not in map(bytes.strip, values.get(b"connection", b"").lower().split(b","))
+        or not _WITH_BODY.isdisjoint(values)
+    ):
+        return None
+    return Request(found[1].decode("ascii"), headers, found.end())
 
 
 def accept_key(key: bytes) -> bytes:

@@ -50,6 +50,12 @@ def test_an_item_that_is_taken_out_is_not_due() -> None:
     assert due(wheel, 4) == [[], [], [], []]
 
 
+def test_an_item_may_take_the_place_of_another() -> None:
+    wheel: Wheel[str] = Wheel(3)
+    wheel.replace("a", "b", wheel.put("a", 2))
+    assert due(wheel, 3) == [[], ["b"], []]
+
+
 def test_taking_out_what_is_not_there_does_nothing() -> None:
     wheel: Wheel[str] = Wheel(3)
     wheel.put("a", 1)

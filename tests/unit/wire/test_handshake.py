@@ -13,6 +13,7 @@ from hubbub.wire.handshake import (
     encode_refusal,
     encode_request,
     read_accept,
+    read_request,
     read_upgrade,
 )
 
@@ -25,6 +26,72 @@ def upgrade(*more: tuple[bytes, bytes], method: str = "GET", version: str = "1.1
     headers = {**HEADERS, **{name.replace("_", "-").encode(): value for name, value in changed.items()}}
     present = [(name, value) for name, value in headers.items() if value is not None]
     return read_upgrade(method, version, [*present, *more])
+
+
+REQUEST = encode_request("a:80", "/ws?x=%20", KEY, ["a", "b"], "x", "a.b.c")
+
+
+def test_the_usual_request_is_read_with_what_comes_behind_it() -> None:
+    assert read_request(REQUEST + b"early") == (
+        "/ws?x=%20",
+        [
+            (b"host", b"a:80"),
+            (b"upgrade", b"websocket"),
+            (b"connection", b"Upgrade"),
+            (b"sec-websocket-version", b"13"),
+            (b"sec-websocket-key", KEY),
+            (b"sec-websocket-protocol", b"a, b"),
+            (b"sec-websocket-extensions", b"x"),
+            (b"authorization", b"Bearer a.b.c"),
+        ],
+        len(REQUEST),
+    )
+
+
+@pytest.mark.parametrize(
+    ("usual", "other"),
+    [
+        (b"Upgrade: websocket", b"UPGRADE:WebSocket"),
+        (b"Connection: Upgrade", b"connection: \t keep-alive, upgrade \t"),
+    ],
+)
+def test_the_same_is_read_however_it_is_written(usual: bytes, other: bytes) -> None:
+    read = read_request(REQUEST.replace(usual, other))
+    assert read is not None
+    assert (read.target, len(read.headers)) == ("/ws?x=%20", 8)
+    assert all(name.islower() and value == value.strip() for name, value in read.headers)
+
+
+@pytest.mark.parametrize(
+    ("usual", "other"),
+    [
+        (b"GET ", b"POST "),
+        (b" HTTP/1.1", b" HTTP/1.0"),
+        (b"/ws", b"ws"),
+        (b"/ws", b"/w#s"),
+        (b"/ws", b"/w s"),
+        (b"/ws", b"/w\x80s"),
+        (b"Host: a:80\r\n", b""),
+        (b"Host: a:80", b"Host: a:80\r\nHost: b"),
+        (b"Host: a:80", b"Host : a:80"),
+        (b"Host: a:80", b"Host: a\x80"),
+        (b"Host: a:80", b"Host: a\0"),
+        (b"Host: a:80", b"Host: a\r\n b"),
+        (b"Host: a:80\r\n", b"Host: a:80\n"),
+        (b"Host: a:80", b"Host: a:80\r\nContent-Length: 0"),
+        (b"Host: a:80", b"Host: a:80\r\nTransfer-Encoding: chunked"),
+        (b"Host: a:80", b"Host: a:80\r\nExpect: 100-continue"),
+        (b"Upgrade: websocket\r\n", b""),
+        (b"Upgrade: websocket", b"Upgrade: h2c"),
+        (b"Connection: Upgrade\r\n", b""),
+        (b"Connection: Upgrade", b"Connection: close"),
+        (b"\r\n\r\n", b"\r\n"),
+    ],
+)
+def test_anything_else_is_for_a_whole_parser(usual: bytes, other: bytes) -> None:
+    changed = REQUEST.replace(usual, other)
+    assert changed != REQUEST
+    assert read_request(changed) is None
 
 
 def test_the_accept_key_is_the_one_of_the_rfc() -> None:
