@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from hubbub.auth.headers import Headers, values_of
+from hubbub.auth.headers import Headers, HeaderValues, values_of
 from hubbub.errors import HandshakeError
 from hubbub.hub.identity import Credentials
 
@@ -22,12 +22,13 @@ _ESCAPED: Final = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
 
 
 def read_credentials(
-    scope: Mapping[str, Any], *, remote: str, token_in_query: bool, ticket: bool = False
+    scope: Mapping[str, Any], headers: HeaderValues, *, remote: str, token_in_query: bool, ticket: bool = False
 ) -> tuple[Credentials, tuple[str, ...]]:
     """The credentials of a request, and the sub-protocols that it offers beside the one that is a token.
 
     Args:
         scope: ASGI's, of `http` or `websocket`.
+        headers: of the same request.
         remote: the client's address.
         token_in_query: whether `?token=` counts; else it is ignored.
         ticket: whether `?ticket=` counts, as it always does for a WebSocket.
@@ -36,15 +37,12 @@ def read_credentials(
         HandshakeError: 400 for more than one token or ticket, and for those of other characters than visible ASCII or
             of more than 8 KB.
     """
-    headers: Headers = list(scope["headers"])
     offered: Sequence[str] = (scope.get("subprotocols") or ()) if scope["type"] == "websocket" else ()
     asked: bytes = scope.get("query_string", b"")
     query = parse_qsl(asked.decode("latin-1"), keep_blank_values=True) if asked else ()
-    tokens = [
-        *_authorized(headers),
-        *(entry.removeprefix(BEARER) for entry in offered if entry.startswith(BEARER)),
-        *(value for name, value in query if name == "token" and token_in_query),
-    ]
+    tokens = _authorized(headers)
+    tokens += [entry.removeprefix(BEARER) for entry in offered if entry.startswith(BEARER)]
+    tokens += [value for name, value in query if name == "token" and token_in_query]
     # A ticket opens a connection, and buys no other ticket.
     opens = ticket or scope["type"] == "websocket"
     tickets = [value for name, value in query if name == "ticket" and opens]
@@ -52,11 +50,11 @@ def read_credentials(
         token=_only(tokens),
         ticket=_only(tickets),
         cookies=read_cookies(headers),
-        headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers},
+        headers={name.decode("latin-1"): values[-1].decode("latin-1") for name, values in headers.items()},
         path=scope["path"],
         remote=remote,
     )
-    return credentials, tuple(entry for entry in offered if not entry.startswith(BEARER))
+    return credentials, tuple([entry for entry in offered if not entry.startswith(BEARER)])
 
 
 def read_cookies(headers: Headers) -> dict[str, str]:
@@ -77,15 +75,13 @@ def read_cookies(headers: Headers) -> dict[str, str]:
     return cookies
 
 
-def _authorized(headers: Headers) -> Iterator[str]:
+def _authorized(headers: Headers) -> list[str]:
     """The bearer token of the Authorization header; nothing where there is another scheme or no such header."""
     lines = values_of(headers, b"authorization")
     if len(lines) > 1:
         raise HandshakeError(400, "there is more than one Authorization")
-    for line in lines:
-        scheme, _, token = line.strip(b" \t").partition(b" ")
-        if scheme.lower() == b"bearer":
-            yield token.strip(b" \t").decode("latin-1")
+    shown = [line.strip(b" \t").partition(b" ") for line in lines]
+    return [token.strip(b" \t").decode("latin-1") for scheme, _, token in shown if scheme.lower() == b"bearer"]
 
 
 def _only(secrets: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 from hubbub.auth.claims import clean_name
 from hubbub.auth.credentials import read_credentials
-from hubbub.auth.headers import values_of
+from hubbub.auth.headers import HeaderValues, values_of
 from hubbub.auth.origin import Origins
 from hubbub.auth.proxies import Proxies
 from hubbub.auth.tickets import Tickets
@@ -162,14 +162,14 @@ class Gate:
         Raises:
             HandshakeError: 400, 401, 403, 429 or 503.
         """
-        headers = list(scope["headers"])
+        headers = HeaderValues(scope["headers"])
         peer = scope.get("client")
         address = self._proxies.client(peer[0] if peer else None, headers)
         self._knock(address)
         if self._local and not is_local(scope, address, headers):
             raise HandshakeError(403, "who may come in from elsewhere has not been chosen (auth)")
         credentials, subprotocols = read_credentials(
-            {**scope, "headers": headers}, remote=address, token_in_query=self._token_in_query, ticket=ticket
+            scope, headers, remote=address, token_in_query=self._token_in_query, ticket=ticket
         )
         if credentials.token or credentials.ticket:  # a browser sends its cookies by itself: they are not meant
             credentials = without_cookies(credentials)
@@ -182,7 +182,7 @@ class Gate:
 
     def is_local(self, scope: Scope) -> bool:
         """Whether somebody on this machine asks, with nobody between."""
-        headers = list(scope["headers"])
+        headers = HeaderValues(scope["headers"])
         peer = scope.get("client")
         return is_local(scope, self._proxies.client(peer[0] if peer else None, headers), headers)
 
@@ -228,7 +228,7 @@ def without_cookies(credentials: Credentials) -> Credentials:
     return msgspec.structs.replace(credentials, cookies={}, headers=headers)
 
 
-def is_local(scope: Scope, address: str, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+def is_local(scope: Scope, address: str, headers: HeaderValues) -> bool:
     """Whether both ends are on this machine, and nobody stands between.
 
     A page elsewhere may have its own name point here, and a proxy here speaks for the whole internet: so the client
@@ -238,18 +238,19 @@ def is_local(scope: Scope, address: str, headers: Sequence[tuple[bytes, bytes]])
         address: the client's.
     """
     server = scope.get("server")
-    hosts = [value for name, value in headers if name == b"host"]
+    hosts = values_of(headers, b"host")
     return (
         server is not None
         and _is_loopback(str(server[0]))
         and _is_loopback(address)
         and len(hosts) == 1
         and _is_loopback(_name_of(hosts[0].decode("latin-1")))
-        and not any(name in _FORWARDED or name.startswith(b"x-forwarded-") for name, _ in headers)
+        and _FORWARDED.isdisjoint(headers)
+        and not any(name.startswith(b"x-forwarded-") for name in headers)
     )
 
 
-def is_read_by_own_page(scope: Scope, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+def is_read_by_own_page(scope: Scope, headers: HeaderValues) -> bool:
     """Whether a browser says that a page of this very origin asks, and changes nothing by it.
 
     It sends no Origin then. No page can say so in its place: the name of the header is reserved (Fetch, section 2.2.2).

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final, NamedTuple
 
-from hubbub.auth.headers import Headers, values_of
+from hubbub.auth.headers import Headers, read_headers, values_of
 from hubbub.errors import ConfigError, HandshakeError
 
 ALL: Final = "*"
@@ -53,7 +53,7 @@ class Origins:
         Raises:
             HandshakeError: 403.
         """
-        headers = list(headers)
+        headers = read_headers(headers)
         origins = values_of(headers, b"origin")
         if len(origins) > 1:
             raise HandshakeError(403, "there is more than one Origin")

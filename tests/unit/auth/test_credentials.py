@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubbub.auth.credentials import LONGEST_TOKEN, MOST_COOKIES, read_cookies, read_credentials
+from hubbub.auth.headers import HeaderValues
 from hubbub.errors import HandshakeError
 from hubbub.hub.identity import Credentials
 
@@ -33,7 +34,9 @@ def asking(
 
 
 def read(scope: dict[str, Any], *, token_in_query: bool = False) -> Credentials:
-    return read_credentials(scope, remote="203.0.113.9", token_in_query=token_in_query)[0]
+    return read_credentials(scope, HeaderValues(scope["headers"]), remote="203.0.113.9", token_in_query=token_in_query)[
+        0
+    ]
 
 
 def bearer(token: str = TOKEN) -> tuple[str, str]:
@@ -55,9 +58,9 @@ def test_a_request_that_shows_nothing_has_a_path_and_an_address() -> None:
 
 
 def test_a_scope_without_a_query_or_subprotocols_is_one() -> None:
-    scope = {"type": "http", "path": "/ticket", "headers": []}
+    scope = {"type": "http", "path": "/ticket"}
     expected = Credentials(path="/ticket", remote=""), ()
-    assert read_credentials(scope, remote="", token_in_query=True) == expected
+    assert read_credentials(scope, HeaderValues(()), remote="", token_in_query=True) == expected
 
 
 def test_of_a_header_the_last_counts_in_latin_1() -> None:
@@ -86,13 +89,13 @@ def test_another_scheme_is_no_token(value: str) -> None:
 
 def test_a_token_is_in_a_subprotocol_which_is_not_offered_any_further() -> None:
     scope = asking(offered=["hubbub.v1", f"hubbub.bearer.{TOKEN}", "hubbub.v1.msgpack"])
-    shown, offered = read_credentials(scope, remote="", token_in_query=False)
+    shown, offered = read_credentials(scope, HeaderValues(scope["headers"]), remote="", token_in_query=False)
     assert (shown.token, offered) == (TOKEN, ("hubbub.v1", "hubbub.v1.msgpack"))
 
 
 def test_a_request_that_is_no_websocket_offers_no_subprotocols() -> None:
     scope = asking(offered=[f"hubbub.bearer.{TOKEN}"], kind="http")
-    shown, offered = read_credentials(scope, remote="", token_in_query=False)
+    shown, offered = read_credentials(scope, HeaderValues(scope["headers"]), remote="", token_in_query=False)
     assert (shown.token, offered) == ("", ())
 
 
@@ -226,6 +229,6 @@ def test_whatever_a_request_shows_is_read_or_refused(
 ) -> None:
     scope = {**asking(offered=offered), "headers": headers, "query_string": query}
     with suppress(HandshakeError):
-        shown, left = read_credentials(scope, remote="", token_in_query=token_in_query)
+        shown, left = read_credentials(scope, HeaderValues(scope["headers"]), remote="", token_in_query=token_in_query)
         assert all(not entry.startswith("hubbub.bearer.") for entry in left)
         assert (shown.token + shown.ticket).isascii()
