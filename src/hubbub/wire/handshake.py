@@ -111,7 +111,7 @@ def read_upgrade(method: str, http_version: str, headers: Headers) -> Upgrade:
 def _collect(headers: Headers) -> dict[bytes, list[bytes]]:
     values: dict[bytes, list[bytes]] = {}
     for name, value in headers:
-        if name.startswith(b"sec-websocket-") and not value.isascii():
+        if not value.isascii() and name.startswith(b"sec-websocket-"):
             raise HandshakeError(400, f"{name.decode('ascii', 'replace')} is not ASCII")
         values.setdefault(name, []).append(value.strip())
     return values
@@ -125,8 +125,8 @@ def _is_key(key: bytes) -> bool:
 
 
 def _tokens(values: list[bytes]) -> tuple[str, ...]:
-    tokens = tuple(token.strip() for value in values for token in value.decode("ascii").split(","))
-    if not all(_TOKEN.fullmatch(token) for token in tokens) or len(set(tokens)) != len(tokens):
+    tokens = tuple([token.strip() for value in values for token in value.decode("ascii").split(",")])
+    if not all(map(_TOKEN.fullmatch, tokens)) or len(set(tokens)) != len(tokens):
         raise HandshakeError(400, "Sec-WebSocket-Protocol must hold distinct tokens")
     return tokens
 
