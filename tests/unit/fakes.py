@@ -46,12 +46,13 @@ class Gate:
 
 
 class FakeRuntime:
-    """hub.ports.Runtime: nothing happens by itself; `turn` is one turn of the event loop."""
+    """hub.ports.Runtime: nothing happens by itself; `turn` is one turn of the event loop, and no time passes in it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
         self._ids = itertools.count(1)
         self._soon: list[Callable[[], None]] = []
+        self._later: list[Callable[[], None]] = []
 
     def monotonic(self) -> float:
         return self.now
@@ -64,6 +65,9 @@ class FakeRuntime:
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         self._soon.append(callback)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._later.append(callback)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self.call_soon(lambda: self._step(coroutine))
@@ -83,9 +87,11 @@ class FakeRuntime:
             callback()
 
     def settle(self) -> None:
-        """Turns until nothing is left to do."""
-        while self._soon:
-            self.turn()
+        """Turns until nothing is left to do, and nothing waits for its time."""
+        while self._soon or self._later:
+            while self._soon:
+                self.turn()
+            self._soon, self._later = self._later, []
 
 
 def decode(item: Item) -> Any:

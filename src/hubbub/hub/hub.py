@@ -42,7 +42,7 @@ from hubbub.hub.session import Session, Sessions
 from hubbub.hub.standing import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from hubbub.wire.messages import Command
 
@@ -51,6 +51,9 @@ LONGEST_TICK_SECONDS: Final = 1.0
 MOST_TICKS: Final = 3600
 # Connections whose heartbeat is looked at in a turn: all may have come in the same second (benchmark: make siege).
 CHECKED_A_TURN: Final = 32
+# How long comings and goings may wait for others: a crowd that comes back is told of together, and each of its members
+# is not written to for each that follows (benchmark P6).
+PRESENCE_SECONDS: Final = 0.01
 
 
 class Hub:
@@ -90,6 +93,7 @@ class Hub:
         self.sessions = Sessions(runtime, broker, config.sessions, self.give_up, revoked)
         self.rooms: WeakValueDictionary[str, Room] = WeakValueDictionary()
         self._dirty: list[Room] = []
+        self._patient: list[Room] = []
         self._counting: dict[Room, None] = {}
         self._confirming: dict[Room, None] = {}
         self._stalled: dict[Connection, tuple[int, float]] = {}
@@ -439,10 +443,23 @@ class Hub:
             self.runtime.call_soon(self.flush)
         self._dirty.append(room)
 
+    def flush_patiently(self, room: Room) -> None:
+        """Has a room flushed a little later, if nothing else does so before."""
+        if not self._patient:
+            self.runtime.call_later(PRESENCE_SECONDS, self._flush_patient)
+        self._patient.append(room)
+
     def flush(self) -> None:
         """The end of a turn: what was published in it is kept and delivered."""
         dirty, self._dirty = self._dirty, []
-        for room in dirty:
+        self._flush(dirty)
+
+    def _flush_patient(self) -> None:
+        patient, self._patient = self._patient, []
+        self._flush(patient)
+
+    def _flush(self, rooms: Sequence[Room]) -> None:
+        for room in rooms:
             try:
                 room.flush()
             except Exception:  # one room's failure must not take others along

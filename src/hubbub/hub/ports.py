@@ -45,6 +45,10 @@ class Runtime(Protocol):
         """Calls back in the loop's next turn, never from inside this call."""
         ...
 
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Calls back once so much time has passed."""
+        ...
+
     def spawn(self, coroutine: Coroutine[object, object, None]) -> None:
         """Runs a coroutine that handles its own errors; it is awaited or cancelled before the node stops."""
         ...

@@ -81,6 +81,7 @@ class Room:
         "_landing",
         "_newcomers",
         "_openers",
+        "_patient",
         "_pending",
         "epoch",
         "full_at",
@@ -111,6 +112,7 @@ class Room:
         self._behind = 0
         self._openers: list[Callable[[BrokerError | None], None]] = []
         self._pending: list[Publication] = []
+        self._patient = False
         self._newcomers: dict[Connection, int] = {}
         self._flights: deque[Flight] = deque()
         self._landing = False
@@ -312,10 +314,13 @@ class Room:
             self._publish_here(MemberCount(self.count, self._hub.runtime.unix_ms()))
 
     def _publish_here(self, event: Event) -> None:
-        """Tells the members on this node; the other nodes tell theirs."""
+        """Tells the members on this node, at the latest a moment later; the other nodes tell theirs."""
         new = prepare(event, False, None, "", None, False)
         new.here = True
-        self._publish(new)
+        if not self._pending:
+            self._patient = True
+            self._hub.flush_patiently(self)
+        self._pending.append(new)
 
     def let_go(self, member: Member) -> None:
         """A member's connection is lost: it stays, and is not written to."""
@@ -395,7 +400,8 @@ class Room:
         return new
 
     def _publish(self, new: Publication) -> None:
-        if not self._pending:
+        if self._patient or not self._pending:
+            self._patient = False
             self._hub.flush_later(self)
         self._pending.append(new)
 
@@ -407,7 +413,7 @@ class Room:
             self.open(self._flush_opened)
             return
         flight = Flight(self, self._pending, self._newcomers)
-        self._pending, self._newcomers = [], {}
+        self._pending, self._newcomers, self._patient = [], {}, False
         self._flights.append(flight)
         drafts = [publication for publication in flight.publications if publication.keep]
         if len(drafts) < len(flight.publications) and self._is_shared():

@@ -122,7 +122,7 @@ def test_a_slow_reader_that_is_gone_already_is_not_counted(bench: Bench) -> None
 def test_a_second_room_takes_the_place_of_the_first(bench: Bench) -> None:
     (ada,), (bob,) = bench.join("one", "ada"), bench.join("one", "bob")
     bench.hub.join(bob, "other", "bob")
-    bench.runtime.turn()
+    bench.runtime.settle()
     assert (room_names(bob), heard(ada)[-1], ada.room.count) == (["other"], "user_left", 1)
 
 
@@ -143,7 +143,7 @@ def test_a_join_without_keep_leaves_all_rooms(bench: Bench) -> None:
 def test_joining_a_room_again_comes_back_under_the_new_name(bench: Bench, keep: bool) -> None:
     ada, bob = bench.join("lobby", "ada", "bob")
     bench.hub.join(bob, "lobby", "robert", keep=keep)
-    bench.runtime.turn()
+    bench.runtime.settle()
     assert (room_names(bob), ada.room.usernames(0, 9)) == (["lobby"], ["ada", "robert"])
     assert [(event["type"], event["username"]) for event in tape(ada).events[-2:]] == [
         ("user_left", "bob"),
@@ -408,7 +408,7 @@ def test_whoever_does_not_answer_is_dropped_at_the_next_ping(bench: Bench) -> No
     bench.tick(29)
     assert bob.open
     bench.tick()
-    bench.runtime.turn()
+    bench.runtime.settle()
     assert (tape(bob).actions, bob.open, heard(ada)) == (["ping", "abort"], False, ["user_left"])
     assert bench.hub.counters.heartbeats_missed == 1
 

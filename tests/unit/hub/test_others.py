@@ -162,7 +162,7 @@ def test_everybody_counts_wherever_they_are(node: Node) -> None:
     (ada,) = node.join("lobby", "ada")
     node.come("bob", "cid")
     node.go("bob")
-    node.runtime.turn()
+    node.runtime.settle()
     assert counts(ada) == [("user_joined", "bob", 2), ("user_joined", "cid", 3), ("user_left", "bob", 2)]
     assert (ada.room.count, sorted(ada.room.usernames(0, 9))) == (2, ["ada", "cid"])
 
@@ -185,7 +185,7 @@ def test_who_is_not_announced_is_counted_in_silence(node: Node) -> None:
     (ada,) = node.join("lobby", "ada")
     node.come("ghost", quiet=True)
     node.go("ghost")
-    node.runtime.turn()
+    node.runtime.settle()
     assert counts(ada) == []
 
 
@@ -194,17 +194,17 @@ def test_who_is_gone_from_a_list_of_all_has_left(node: Node) -> None:
     node.come("bob", "cid")
     node.come("dot", node="c")
     node.others.everybody("lobby", {"b": [Present("cid", "cid", 1, False), Present("eve", "eve", 1, False)]})
-    node.runtime.turn()
+    node.runtime.settle()
     assert counts(ada)[3:] == [("user_left", "bob", 3), ("user_left", "dot", 2), ("user_joined", "eve", 3)]
 
 
 def test_who_is_on_another_node_in_a_list_of_all_has_moved_and_neither_left_nor_come(node: Node) -> None:
     (ada,) = node.join("lobby", "ada")
     node.come("bob", node="b")
-    node.runtime.turn()
+    node.runtime.settle()
     before = counts(ada)
     node.others.everybody("lobby", {"c": [Present("bob", "bob", 1, False)]})
-    node.runtime.turn()
+    node.runtime.settle()
     assert (counts(ada), ada.room.count) == (before, 2)
 
 
@@ -213,10 +213,10 @@ def test_who_is_on_two_nodes_is_one_member_until_gone_from_both(node: Node) -> N
     node.come("bob", node="b")
     node.come("bob", node="c")
     node.go("bob", node="b")
-    node.runtime.turn()
+    node.runtime.settle()
     assert counts(ada) == [("user_joined", "bob", 2)]
     node.go("bob", node="c")
-    node.runtime.turn()
+    node.runtime.settle()
     assert counts(ada)[1:] == [("user_left", "bob", 1)]
 
 

@@ -216,7 +216,7 @@ def test_an_ephemeral_publication_is_never_waited_for(bench: Bench) -> None:
 def test_the_others_are_told_who_comes(bench: Bench) -> None:
     (ada,) = bench.join("lobby", "ada")
     bench.hub.join(bench.connect(), "lobby", "bob")
-    bench.runtime.turn()
+    bench.runtime.settle()
     assert tape(ada).events == [
         {"type": "user_joined", "username": "bob", "memberCount": 2, "timestamp": 1000000, "room": "lobby"}
     ]
@@ -226,7 +226,7 @@ def test_a_newcomer_is_not_told_of_itself(bench: Bench) -> None:
     bench.join("lobby", "ada")
     bob = bench.connect()
     bench.hub.join(bob, "lobby", "bob")
-    bench.runtime.turn()
+    bench.runtime.settle()
     assert heard(bob) == []
 
 
@@ -234,7 +234,7 @@ def test_newcomers_of_one_turn_hear_of_those_behind_them(bench: Bench) -> None:
     newcomers = [bench.connect() for _ in range(3)]
     for newcomer, name in zip(newcomers, "abc", strict=True):
         bench.hub.join(newcomer, "lobby", name)
-    bench.runtime.turn()
+    bench.runtime.settle()
     assert [[event["username"] for event in tape(newcomer).events] for newcomer in newcomers] == [["b", "c"], ["c"], []]
 
 
@@ -264,7 +264,7 @@ def test_a_newcomers_position_is_before_what_it_gets(bench: Bench) -> None:
 def test_the_others_are_told_who_goes(bench: Bench) -> None:
     ada, bob = bench.join("lobby", "ada", "bob")
     bench.hub.leave(bob, "lobby")
-    bench.runtime.turn()
+    bench.runtime.settle()
     assert tape(ada).events == [
         {"type": "user_left", "username": "bob", "memberCount": 1, "timestamp": 1000000, "room": "lobby"}
     ]
@@ -292,8 +292,30 @@ def test_who_comes_and_goes_in_one_turn_is_announced_twice(bench: Bench) -> None
     bob = bench.connect()
     bench.hub.join(bob, "lobby", "bob")
     bench.hub.lost(bob)
-    bench.runtime.turn()
+    bench.runtime.settle()
     assert (heard(ada), heard(bob)) == (["user_joined", "user_left"], [])
+
+
+def test_those_who_come_and_go_one_after_the_other_are_told_of_together(bench: Bench) -> None:
+    (ada,) = bench.join("lobby", "ada")
+    for name in ("bob", "cid"):
+        bench.hub.join(bench.connect(), "lobby", name)
+        bench.runtime.turn()
+        bench.runtime.turn()
+    assert heard(ada) == []
+    bench.runtime.settle()
+    assert [[event["username"] for event in batch] for batch in tape(ada).batches] == [["bob", "cid"]]
+
+
+def test_who_says_something_was_there_before(bench: Bench) -> None:
+    (ada,) = bench.join("lobby", "ada")
+    bench.hub.join(bench.connect(), "lobby", "bob")
+    bench.runtime.turn()
+    ada.room.publish(Said("hi"))
+    bench.runtime.turn()
+    assert heard(ada) == ["user_joined", "hi"]
+    bench.runtime.settle()
+    assert heard(ada) == ["user_joined", "hi"]
 
 
 # Large rooms
@@ -415,7 +437,7 @@ def test_two_members_may_have_the_same_name(bench: Bench) -> None:
     ada, other = bench.join("lobby", "ada", "ada")
     assert ada.room.usernames(0, 10) == ["ada", "ada"]
     bench.hub.leave(other, "lobby")
-    bench.runtime.turn()
+    bench.runtime.settle()
     assert (heard(ada), ada.room.usernames(0, 10)) == (["user_left"], ["ada"])
 
 
@@ -441,7 +463,7 @@ def test_a_large_room_hears_counts_in_place_of_names() -> None:
     bench.join("lobby", "d", "e")
     assert heard(members[0]) == []
     bench.tick()
-    bench.runtime.turn()
+    bench.runtime.settle()
     assert [(event["type"], event["memberCount"]) for event in tape(members[0]).events] == [("member_count", 5)]
 
 
