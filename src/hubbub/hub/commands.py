@@ -19,6 +19,7 @@ from hubbub.hub.limits import clean_room, names_of
 from hubbub.hub.member import Member
 from hubbub.hub.pages import between, messages, newest
 from hubbub.hub.publication import Publication
+from hubbub.hub.room import Room
 from hubbub.hub.steps import Steps
 from hubbub.wire.messages import (
     Ack,
@@ -266,11 +267,23 @@ def _ping(connection: Connection, command: Ping) -> Steps:
     reply(connection, command, timestamp=connection.now_ms())
 
 
-def presence(connection: Connection, command: Presence) -> None:
-    """Answers with a page of who is in a room."""
+def presence(connection: Connection, command: Presence) -> Steps | None:
+    """Answers with a page of who is in a room, once all who are in it were told of."""
     if not command.room:
         raise CommandError(NOT_IN_ROOM, "Not in that room")
     room = connection.member(command.room, subscribed=True).room
+    if room.unsettled:
+        return _presence(connection, command, room)
+    _list(connection, command, room)
+    return None
+
+
+def _presence(connection: Connection, command: Presence, room: Room) -> Steps:
+    yield room.settled
+    _list(connection, command, room)
+
+
+def _list(connection: Connection, command: Presence, room: Room) -> None:
     members = room.usernames(command.offset, command.limit)
     reply(connection, command, room=room.name, members=members, count=room.count)
 

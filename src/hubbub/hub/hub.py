@@ -250,6 +250,7 @@ class Hub:
             self._drop(connection, lost=True, stays=self.broker.shared)
             transport.close(SERVICE_RESTART, f"after={self.config.server.reconnect_ms + round(number * spacing_ms)}")
         self.flush()  # what was said at the end is kept
+        self._flush_patient()
 
     def _drop(self, connection: Connection, *, lost: bool, stays: bool = True) -> None:
         """Ends a connection for the hub.

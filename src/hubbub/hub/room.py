@@ -308,6 +308,11 @@ class Room:
         else:
             self._publish_here(event)
 
+    def _tell_presence(self) -> None:
+        """Something is said on another node: who has come before is told of first."""
+        if self._patient:
+            self.flush()
+
     def announce_count(self) -> None:
         """Says how many there are, in place of each coming and going."""
         if self.members:
@@ -318,7 +323,7 @@ class Room:
         new = prepare(event, False, None, "", None, False)
         new.here = True
         if not self._pending:
-            self._patient = True
+            self._patient = True  # nothing but comings and goings waits
             self._hub.flush_patiently(self)
         self._pending.append(new)
 
@@ -438,7 +443,7 @@ class Room:
         if error is None:
             self.flush()
             return
-        pending, self._pending, self._newcomers = self._pending, [], {}
+        pending, self._pending, self._newcomers, self._patient = self._pending, [], {}, False
         for lost in pending:
             lost.failed(error)
 
@@ -491,6 +496,7 @@ class Room:
 
     def arrived(self, entries: Sequence[Entry]) -> None:
         """Delivers what others have kept behind the head."""
+        self._tell_presence()
         if any(entry.payload.endswith(CONFIRM) for entry in entries):
             self.receipts.prepare(self, self._hub)
         batch = Batch([self.item(entry.seq, entry.payload) for entry in entries])
@@ -503,6 +509,7 @@ class Room:
 
     def told(self, payloads: Sequence[bytes]) -> None:
         """Delivers what others have passed on and not kept."""
+        self._tell_presence()
         items = [(payload[0], payload[1:]) for payload in payloads]
         batch = Batch([(kind, said[:-1] + self.suffix if kind == EVENT else said) for kind, said in items])
         self._hub.counters.events_dropped += len(items) * self._behind

@@ -13,7 +13,7 @@ from uvicorn.config import Config as UvicornConfig
 from uvicorn.server import ServerState
 
 from hubbub.config import Config
-from hubbub.transports.http import LATE, HttpProtocol
+from hubbub.transports.http import LATE, LINGER_SECONDS, HttpProtocol
 from hubbub.transports.loop import ends_of, linger, shared_by
 from hubbub.wire.handshake import Request, encode_refusal, read_request
 
@@ -99,7 +99,7 @@ class Arrival(asyncio.BufferedProtocol):
         """Nothing has come."""
         self._done()
         self._socket.write(encode_refusal(*LATE))
-        linger(self._socket, self._shared, self.settings.server.close_seconds)
+        linger(self._socket, self._shared, LINGER_SECONDS)
 
     def shutdown(self) -> None:
         """uvicorn stops."""

@@ -262,7 +262,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._exceed("max_head_bytes", 431, f"the head is longer than {limits.max_head_bytes} bytes")
         if not value.isascii():  # the parser itself refuses control characters, folded lines and bare LF
             self._refuse(400, "a header has bytes that are not ASCII")
-        super().on_header(name, value)
+        super().on_header(name, value.rstrip(b" \t"))  # RFC 9110, section 5.5; the parser takes off those in front
 
     def on_headers_complete(self) -> None:
         self._in_head = False

@@ -43,9 +43,13 @@ def ends_of(transport: asyncio.BaseTransport) -> Ends:
     client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
     return Ends(
         (str(client[0]), int(client[1])) if isinstance(client, tuple) else None,
-        (str(server[0]), int(server[1])) if isinstance(server, tuple) else (server, None) if server else None,
+        (str(server[0]), int(server[1])) if isinstance(server, tuple) else _path_of(server),
         transport.get_extra_info("sslcontext") is not None,
     )
+
+
+def _path_of(server: object) -> tuple[str, None] | None:
+    return (server, None) if isinstance(server, str) and server else None
 
 
 class Expiring(Protocol):

@@ -41,7 +41,7 @@ log: Final = logging.getLogger("hubbub")
 
 
 class WebSocketProtocol(asyncio.Protocol):
-    """A request for a WebSocket, until it is answered; uvicorn makes one when it meets `Upgrade: websocket`.
+    """A request for a WebSocket, until it is answered.
 
     Attributes:
         settings: the limits; a node serves with a subclass that has its own.

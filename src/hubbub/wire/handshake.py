@@ -21,9 +21,11 @@ _STATUSES: Final = frozenset(HTTPStatus)
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _STATUS: Final = re.compile("[1-9][0-9]{2}")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# Nothing in it can be read in two ways, and no part is given back: it takes as long as the head.
+# Nothing in it can be read in two ways, and no part is given back: it takes as long as the head. More headers than most
+# servers take are not looked at here.
 _REQUEST: Final = re.compile(
-    rb"GET (/[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*+) HTTP/1\.1\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~]*+\r\n)++)\r\n"
+    rb"GET (/[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*+) HTTP/1\.1\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~]*+\r\n){1,100}+)\r\n"
 )
 _WITH_BODY: Final = frozenset((b"content-length", b"transfer-encoding", b"expect"))
 

@@ -34,9 +34,10 @@ def asking(
 
 
 def read(scope: dict[str, Any], *, token_in_query: bool = False) -> Credentials:
-    return read_credentials(scope, HeaderValues(scope["headers"]), remote="203.0.113.9", token_in_query=token_in_query)[
-        0
-    ]
+    credentials, _ = read_credentials(
+        scope, HeaderValues(scope["headers"]), remote="203.0.113.9", token_in_query=token_in_query
+    )
+    return credentials
 
 
 def bearer(token: str = TOKEN) -> tuple[str, str]:

@@ -186,6 +186,19 @@ def test_a_latest_only_room_gives_the_value_of_each_key_however_few_of_the_last_
     assert seqs(reply["messages"]) == [1, 2, 5]
 
 
+# Who is there
+
+
+def test_a_list_of_members_comes_behind_the_news_of_those_who_are_in_it() -> None:
+    bench = speaking()
+    (ada,) = joined(bench, "ada")
+    bench.hub.join(client(bench), "lobby", "bob")
+    bench.receive(ada, type="presence", room="lobby", id=1)
+    bench.runtime.settle()
+    joined_, reply = tape(ada).events
+    assert (joined_["type"], joined_["username"], reply["members"]) == ("user_joined", "bob", ["ada", "bob"])
+
+
 # While the join runs
 
 

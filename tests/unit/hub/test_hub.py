@@ -102,6 +102,12 @@ def test_when_the_node_stops_clients_are_told_when_to_come_back() -> None:
     assert told == [[(1012, "after=250")], [(1012, "after=260")], [(1012, "after=270")]]
 
 
+def test_when_the_node_stops_nothing_waits_any_more(bench: Bench) -> None:
+    bench.join("lobby", "ada", "bob")
+    bench.hub.close_all()
+    assert not bench.broker._used
+
+
 def test_a_slow_reader_is_closed_and_counted(bench: Bench) -> None:
     connection = bench.connect()
     bench.hub.close_slow(connection)

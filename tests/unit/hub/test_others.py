@@ -116,6 +116,18 @@ def test_what_others_pass_on_is_delivered_and_not_kept(node: Node) -> None:
     assert (event, raw, ada.room.head) == ({"type": "said", "text": "hi", "room": "lobby"}, b"\x01\x02", 0)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_who_says_something_on_another_node_came_before(node: Node, kept: bool) -> None:
+    (ada,) = node.join("lobby", "ada")
+    node.come("bob")
+    if kept:
+        node.keep("hi")
+    else:
+        node.others.told("lobby", [b"\0" + said("hi")])
+    node.runtime.settle()
+    assert heard(ada) == ["user_joined", "hi"]
+
+
 def test_others_are_told_what_is_not_kept_but_not_who_comes_and_goes(node: Node) -> None:
     ada, bob = node.join("lobby", "ada", "bob")
     ada.room.publish(Said("hi"), keep=False)

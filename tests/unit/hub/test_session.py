@@ -219,6 +219,7 @@ def test_an_open_connection_is_replaced(bench: Bench) -> None:
     assert (ada.open, tape(ada).actions[-1][0]) == (False, 4409)
     ask(bench, back, "join", room="lobby", username="ada")
     bench.tick(30)
+    bench.runtime.settle()
     assert types(bob) == []
 
 

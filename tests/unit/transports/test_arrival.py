@@ -19,6 +19,7 @@ from tests.unit.transports.test_http import turns
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 UPGRADE = encode_request("a", "/ws?session=", KEY, ["hubbub.v1.json"], "permessage-deflate", "a.b.c")
+BLANKS = UPGRADE.replace(b": websocket", b": \t websocket \t").replace(b": 13", b":13 ")
 GET = b"GET /ws HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
@@ -77,6 +78,7 @@ def called(http: Any, *pieces: bytes) -> list[dict[str, Any]]:
         seen = await node.arrive(*pieces)
         await node.end()
         assert not node.state.connections
+        assert len(node.first._shared._wheel) == 0
         return seen
 
     return asyncio.run(talk())
@@ -84,11 +86,19 @@ def called(http: Any, *pieces: bytes) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     "pieces",
-    [(UPGRADE,), (UPGRADE[:30], UPGRADE[30:]), (UPGRADE + b"early",), (GET,), (GET[:1], GET[1:])],
-    ids=["a WebSocket", "in two pieces", "with early bytes", "a request", "a request in pieces"],
+    [
+        (UPGRADE,),
+        (UPGRADE[:30], UPGRADE[30:]),
+        (UPGRADE + b"early",),
+        (BLANKS,),
+        (BLANKS[:30], BLANKS[30:]),
+        (GET,),
+        (GET[:1], GET[1:]),
+    ],
+    ids=["a WebSocket", "in two", "with early bytes", "with blanks", "the same in two", "a request", "in pieces"],
 )
 def test_an_application_is_called_with_the_same_as_by_the_http_protocol(pieces: tuple[bytes, ...]) -> None:
-    assert called(Arrival, *pieces) == called(HttpProtocol, *pieces) != []
+    assert called(Arrival, *pieces) == called(HttpProtocol, *pieces) == called(Arrival, b"".join(pieces)) != []
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ def test_the_same_is_read_however_it_is_written(usual: bytes, other: bytes) -> N
         (b"Connection: Upgrade\r\n", b""),
         (b"Connection: Upgrade", b"Connection: close"),
         (b"\r\n\r\n", b"\r\n"),
+        (b"Host: a:80", b"Host: a:80\r\n" + b"".join(b"X-%d: a\r\n" % number for number in range(93)) + b"X: a"),
     ],
 )
 def test_anything_else_is_for_a_whole_parser(usual: bytes, other: bytes) -> None:
