@@ -131,7 +131,7 @@ class Person:
 
     def _record(self, payload: bytes) -> None:
         """Whose fate cannot be told from what comes back, as nothing may, is recorded as no more than its ids."""
-        command = decoded(payload, msgpack=self.msgpack)
+        command = self._command(payload)
         if command is None:
             return
         limited = self._bench.hub.config.limits.rate_limit > 0
@@ -143,10 +143,18 @@ class Person:
 
     def _is_open(self, payload: bytes) -> bool:
         """Whether a command with the same id waits for its reply."""
-        command = decoded(payload, msgpack=self.msgpack)
+        command = self._command(payload)
         return command is not None and any(
             sent.command.get("id") == command["id"] for sent in self.client._now.open.values() if "id" in command
         )
+
+    def _command(self, payload: bytes) -> dict[str, Any] | None:
+        """What may be answered; no more than the id where that is all that can be read of it."""
+        command = decoded(payload, msgpack=self.msgpack)
+        if command is not None:
+            return command
+        envelope = self._endpoint._envelope(payload)
+        return None if envelope is None or envelope.id is msgspec.UNSET else {"id": envelope.id}
 
     def _is_valid(self, payload: bytes) -> bool:
         try:

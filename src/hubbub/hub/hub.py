@@ -42,7 +42,7 @@ from hubbub.hub.session import Session, Sessions
 from hubbub.hub.standing import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from hubbub.wire.messages import Command
 
@@ -93,7 +93,7 @@ class Hub:
         self.sessions = Sessions(runtime, broker, config.sessions, self.give_up, revoked)
         self.rooms: WeakValueDictionary[str, Room] = WeakValueDictionary()
         self._dirty: list[Room] = []
-        self._patient: list[Room] = []
+        self._patient: dict[Room, None] = {}
         self._counting: dict[Room, None] = {}
         self._confirming: dict[Room, None] = {}
         self._stalled: dict[Connection, tuple[int, float]] = {}
@@ -448,7 +448,11 @@ class Hub:
         """Has a room flushed a little later, if nothing else does so before."""
         if not self._patient:
             self.runtime.call_later(PRESENCE_SECONDS, self._flush_patient)
-        self._patient.append(room)
+        self._patient[room] = None
+
+    def flush_no_more(self, room: Room) -> None:
+        """Forgets a room in which nothing waits any more."""
+        self._patient.pop(room, None)
 
     def flush(self) -> None:
         """The end of a turn: what was published in it is kept and delivered."""
@@ -456,10 +460,10 @@ class Hub:
         self._flush(dirty)
 
     def _flush_patient(self) -> None:
-        patient, self._patient = self._patient, []
+        patient, self._patient = self._patient, {}
         self._flush(patient)
 
-    def _flush(self, rooms: Sequence[Room]) -> None:
+    def _flush(self, rooms: Iterable[Room]) -> None:
         for room in rooms:
             try:
                 room.flush()

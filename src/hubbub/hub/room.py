@@ -284,6 +284,9 @@ class Room:
         self.make_live(member)
         del self.members[member]
         self._newcomers.pop(member.connection, None)
+        if self._patient and not self.members:  # nobody is left who could be told
+            self._pending, self._patient = [], False
+            self._hub.flush_no_more(self)
         if member.username:
             last = self.roster.leave(member)
             if last and member.announced:

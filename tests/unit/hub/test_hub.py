@@ -102,6 +102,14 @@ def test_when_the_node_stops_clients_are_told_when_to_come_back() -> None:
     assert told == [[(1012, "after=250")], [(1012, "after=260")], [(1012, "after=270")]]
 
 
+def test_nothing_is_left_of_a_room_when_the_last_member_is_lost(bench: Bench) -> None:
+    ada, bob = bench.join("lobby", "ada", "bob")
+    for connection in (ada, bob):
+        bench.hub.lost(connection)
+    assert not bench.broker._used
+    assert not bench.hub.rooms
+
+
 def test_when_the_node_stops_nothing_waits_any_more(bench: Bench) -> None:
     bench.join("lobby", "ada", "bob")
     bench.hub.close_all()
