@@ -27,7 +27,8 @@ pytestmark = pytest.mark.timeout(90)
 UNREACHABLE = ("WebSocket connection to", "Failed to load resource: net::ERR_CONNECTION_REFUSED")
 SOCKETS = re.compile(r"/ws(\?|$)")
 GREEN, YELLOW, RED = "rgb(34, 197, 94)", "rgb(234, 179, 8)", "rgb(239, 68, 68)"
-EIGHTY = re.compile(r"^([89]|1\d)\d$")  # a busy machine may have missed more than the test took out
+# A busy machine may have missed more than the test took out; before the hour's last page is there, 199 are missing.
+EIGHTY = re.compile(r"^([89]|1[01])\d$")
 LABELS = {"avgResponseTime": "Response time", "errorRate": "Errors", "cpuUsage": "CPU", "memoryUsage": "Memory"}
 
 OPERATOR, ENTRY = make_key("ops")
