@@ -75,7 +75,7 @@ class FrameProtocol(asyncio.BufferedProtocol):
         if not self._may_read():
             return
         if self._unread:
-            asyncio.get_running_loop().call_soon(self._read_rest)
+            self._shared.rests.put(self._read_rest)
         else:
             self._socket.resume_reading()
 
@@ -109,7 +109,7 @@ class FrameProtocol(asyncio.BufferedProtocol):
             if begin and perf_counter() > end:
                 self._unread = data[begin:]
                 self._socket.pause_reading()
-                asyncio.get_running_loop().call_soon(self._read_rest)
+                self._shared.rests.put(self._read_rest)
                 return
             stop = begin + max(PIECE_BYTES, self._wire.outstanding)
             self._receive_piece(data[begin:stop])

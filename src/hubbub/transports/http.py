@@ -102,14 +102,14 @@ class KeptAlive(asyncio.BufferedProtocol):
         taken.connections.add(self)
         taken.socket.set_protocol(self)
         if data:
-            shared.in_turn(self._begin)
+            shared.requests.put(self._begin)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._shared.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         if not self._data:
-            self._shared.in_turn(self._begin)
+            self._shared.requests.put(self._begin)
         self._data += self._shared.buffer[:nbytes]
         if len(self._data) >= READ_BUFFER_BYTES:
             self._taken.socket.pause_reading()

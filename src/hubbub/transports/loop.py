@@ -60,11 +60,42 @@ class Expiring(Protocol):
         ...
 
 
+class Turns:
+    """Callbacks that take turns: so few in one of the loop that others are served between.
+
+    Args:
+        count: how many in a turn of the loop.
+    """
+
+    __slots__ = ("_count", "_loop", "_waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, count: int) -> None:
+        self._loop = loop
+        self._count = count
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def put(self, callback: Callable[[], None]) -> None:
+        """Calls back soon, behind all that were put before."""
+        if not self._waiting:
+            self._loop.call_soon(self._take)
+        self._waiting.append(callback)
+
+    def _take(self) -> None:
+        try:
+            for _ in range(min(len(self._waiting), self._count)):
+                self._waiting.popleft()()
+        finally:  # whatever one of them does, the others get their turn
+            if self._waiting:
+                self._loop.call_soon(self._take)
+
+
 class Shared:
-    """One event loop's read buffer and deadlines.
+    """One event loop's read buffer, deadlines and turns.
 
     Attributes:
         buffer: where bytes arrive; they are taken out before the callback returns.
+        requests: those that begin.
+        rests: what is left over of connections that had their turn; each takes as much of the loop's as that was.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -72,7 +103,8 @@ class Shared:
         self._loop = loop
         self._wheel: Wheel[Expiring] = Wheel(round(LONGEST_SECONDS / TICK_SECONDS))
         self._ticking = False
-        self._turns: deque[Callable[[], None]] = deque()
+        self.requests = Turns(loop, CALLED_A_TURN)
+        self.rests = Turns(loop, 1)
 
     def put(self, entry: Expiring, seconds: float) -> int:
         """Sets a deadline, accurate to a quarter of a second; returns the slot, to take it back."""
@@ -88,20 +120,6 @@ class Shared:
     def pass_on(self, entry: Expiring, other: Expiring, slot: int) -> None:
         """Makes a deadline another's."""
         self._wheel.replace(entry, other, slot)
-
-    def in_turn(self, callback: Callable[[], None]) -> None:
-        """Calls back soon, and so few in a turn of the loop that others are served between."""
-        if not self._turns:
-            self._loop.call_soon(self._take_turns)
-        self._turns.append(callback)
-
-    def _take_turns(self) -> None:
-        try:
-            for _ in range(min(len(self._turns), CALLED_A_TURN)):
-                self._turns.popleft()()
-        finally:  # whatever one of them does, the others get their turn
-            if self._turns:
-                self._loop.call_soon(self._take_turns)
 
     def _tick(self) -> None:
         due = self._wheel.tick()
